@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Everything that must pass: bash scripts/test.sh [PYTEST ARGUMENT ...]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+source scripts/setup.sh
+# one thread: the tests' tensors are small, and results do not depend on the machine's core count
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
+step() { # NAME COMMAND...
+    echo "== $1"
+    "${@:2}"
+}
+
+step "lint (ruff check)" "$PYTHON" -m ruff check .
+step "format (ruff format --check)" "$PYTHON" -m ruff format --check .
+step "types (mypy)" "$PYTHON" -m mypy
+step "tests (pytest)" "$PYTHON" -m pytest -q "$@"
