@@ -17,7 +17,7 @@ set -euo pipefail
 # folder under scripts/, trainer, configuration on the real data sets
 methods="
 zsclip  ZeroshotCLIP  vit_b16
-coop    CoOp          vit_b16_ep20_ctx4
+coop    CoOp          vit_b16_ep20_ctxv1
 "
 dpc_default_cfg=vit_b16_ep20
 demo_datasets="digits letters"

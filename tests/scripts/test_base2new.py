@@ -1,0 +1,222 @@
+"""The experiment scripts, run in a copy beside small configurations, with a stub for the interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# Stands for "$PYTHON train.py ...": records its words, and leaves behind what a run of train.py leaves.
+STUB = f"""#!{sys.executable}
+import json, os, pathlib, sys
+words = sys.argv[2:]
+with open(os.environ["CALLS"], "a") as file:
+    file.write(json.dumps(words) + "\\n")
+value = lambda name: words[words.index(name) + 1]
+trainer = value("--trainer")
+if trainer == os.environ.get("STUB_FAILS"):
+    sys.exit(7)
+out = pathlib.Path(value("--output-dir"))
+out.mkdir(parents=True, exist_ok=True)
+if "--eval-only" not in words:
+    (out / "prompt_learner").mkdir(exist_ok=True)
+    killed = trainer == os.environ.get("STUB_KILLED")
+    (out / "prompt_learner" / "checkpoint").write_text("model.pth.tar-%d\\n" % (2 if killed else 5))
+    if killed:
+        sys.exit(137)
+with open(out / "results.jsonl", "a") as file:
+    file.write(json.dumps({{"split": "test"}}) + "\\n")
+"""
+
+
+class Checkout:
+    """A copy of scripts/ with configurations of the names that the tests use."""
+
+    def __init__(self, root: Path):
+        self.root = root / "checkout"
+        self.calls_file = root / "calls.jsonl"
+        shutil.copytree(REPOSITORY / "scripts", self.root / "scripts")
+        configs = ["datasets/eurosat", "datasets/digits", "trainers/ZeroshotCLIP/vit_b16"]
+        configs += ["trainers/CoOp/vit_b16_ep20_ctxv1", "trainers/CoOp/demo", "trainers/CoOp/other"]
+        configs += ["trainers/CoOp_DPC/vit_b16_ep20", "trainers/CoOp_DPC/demo", "trainers/CoOp_DPC/released"]
+        for name in configs:
+            path = self.root / "configs" / f"{name}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        self.stub = root / "python-stub"
+        self.stub.write_text(STUB)
+        self.stub.chmod(0o755)
+
+    def run(self, script: str, *words: str, cwd: Path | None = None, **environment: str):
+        env = {k: v for k, v in os.environ.items() if k not in ("DATA", "OUTPUT", "CFG", "SHOTS", "LOADEP")}
+        env |= {"PYTHON": str(self.stub), "CALLS": str(self.calls_file)} | environment
+        command = ["bash", str(self.root / "scripts" / script), *words]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=env, cwd=cwd or self.root, timeout=60
+        )
+
+    @property
+    def calls(self) -> list[list[str]]:
+        """The words of each call of train.py so far."""
+        if not self.calls_file.exists():
+            return []
+        return [json.loads(line) for line in self.calls_file.read_text().splitlines()]
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+def value(call: list[str], name: str) -> str:
+    return call[call.index(name) + 1]
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "said"),
+    [
+        ("coop/base2new_train.sh", [], "DATASET and SEED are needed"),
+        ("coop/base2new_train.sh", ["eurosat"], "DATASET and SEED are needed"),
+        ("coop/base2new_train.sh", ["eurosatt", "1"], "unknown data set 'eurosatt'"),
+        ("coop/base2new_train.sh", ["eurosat", "one"], "SEED is 'one'"),
+        ("coop/base2new_train.sh", ["eurosat", "1", "new"], "unknown argument 'new'"),
+        ("coop/base2new_test.sh", ["eurosat", "1", "all"], "unknown argument 'all'"),
+        ("dpc/base2new_train.sh", ["eurosat", "1", "maplee"], "unknown backbone 'maplee'"),
+        ("dpc/base2new_test.sh", ["eurosat", "1", "zsclip"], "unknown backbone 'zsclip'"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_what_is_known(checkout, script, words, said):
+    result = checkout.run(script, *words)
+    assert result.returncode == 2
+    assert said in result.stderr and f"usage: bash scripts/{script} DATASET SEED" in result.stderr
+    assert "one of: digits eurosat" in result.stderr
+    assert ("one of: coop (" in result.stderr) == script.startswith("dpc")
+    assert not checkout.calls and not (checkout.root / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        (
+            {"CFG": "nope"},
+            "no configuration 'nope'; known in configs/trainers/CoOp: demo other vit_b16_ep20_ctxv1",
+        ),
+        ({"SHOTS": "0"}, "SHOTS is '0'"),
+        ({"LOADEP": "last"}, "LOADEP is 'last'"),
+        ({"PYTHON": "/no/python"}, "PYTHON=/no/python"),
+    ],
+)
+def test_a_wrong_setting_is_named(checkout, environment, said):
+    result = checkout.run("coop/base2new_train.sh", "eurosat", "1", **environment)
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert not checkout.calls and not (checkout.root / "output").exists()
+
+
+def test_help_is_no_error(checkout):
+    result = checkout.run("dpc/base2new_test.sh", "--help")
+    assert result.returncode == 0
+    assert "DATASET SEED [BACKBONE] [base|new]" in result.stdout
+
+
+def test_training_passes_upstreams_layout_to_train_py(checkout, tmp_path):
+    result = checkout.run("coop/base2new_train.sh", "eurosat", "3", cwd=tmp_path, DATA="images", OUTPUT="out")
+    assert result.returncode == 0, result.stderr
+    (call,) = checkout.calls
+    folder = f"{tmp_path}/out/base2new/train_base/eurosat/shots_16/CoOp/vit_b16_ep20_ctxv1/seed3"
+    assert value(call, "--output-dir") == folder
+    assert value(call, "--root") == f"{tmp_path}/images"
+    assert value(call, "--seed") == "3"
+    assert value(call, "--dataset-config-file") == "configs/datasets/eurosat.yaml"
+    assert value(call, "--config-file") == "configs/trainers/CoOp/vit_b16_ep20_ctxv1.yaml"
+    assert call[-4:] == ["DATASET.NUM_SHOTS", "16", "DATASET.SUBSAMPLE_CLASSES", "base"]
+
+
+def test_dpc_trains_its_backbone_first_and_only_once(checkout):
+    assert checkout.run("dpc/base2new_train.sh", "eurosat", "1").returncode == 0
+    coop, dpc = checkout.calls
+    assert (value(coop, "--trainer"), value(dpc, "--trainer")) == ("CoOp", "CoOp_DPC")
+    assert value(dpc, "--config-file") == "configs/trainers/CoOp_DPC/vit_b16_ep20.yaml"
+    assert value(dpc, "TRAINER.DPC.BACKBONE_DIR") == value(coop, "--output-dir")
+    assert "TRAINER.DPC.BACKBONE_DIR" not in coop
+
+    again = checkout.run("dpc/base2new_train.sh", "eurosat", "1", "coop")
+    assert again.returncode == 0 and again.stdout.count("finished before, skipped") == 2
+    assert len(checkout.calls) == 2
+
+    result = checkout.run("dpc/base2new_train.sh", "eurosat", "1", CFG="released")
+    assert result.returncode == 0 and result.stdout.count("finished before, skipped") == 1
+    assert value(checkout.calls[2], "--output-dir").endswith("CoOp_DPC/released/seed1")
+
+
+def test_the_demo_sets_use_the_demo_configuration(checkout):
+    assert checkout.run("dpc/base2new_train.sh", "digits", "1").returncode == 0
+    assert [value(call, "--config-file").split("/", 2)[2] for call in checkout.calls] == [
+        "CoOp/demo.yaml",
+        "CoOp_DPC/demo.yaml",
+    ]
+
+
+def test_a_failing_step_stops_with_its_exit_code(checkout):
+    result = checkout.run("dpc/base2new_train.sh", "eurosat", "1", STUB_FAILS="CoOp")
+    assert result.returncode == 7
+    assert len(checkout.calls) == 1
+    assert not (checkout.root / "output").exists()  # the scripts themselves write nothing
+
+
+def test_an_unfinished_training_is_resumed(checkout):
+    assert checkout.run("dpc/base2new_train.sh", "eurosat", "1", STUB_KILLED="CoOp_DPC").returncode == 137
+    result = checkout.run("dpc/base2new_train.sh", "eurosat", "1")
+    assert result.returncode == 0 and "resuming behind epoch 2" in result.stdout
+    _, killed, resumed = checkout.calls
+    assert "--resume" not in killed
+    assert value(resumed, "--resume") == value(killed, "--output-dir") == value(resumed, "--output-dir")
+
+
+def test_testing_loads_the_last_epoch_of_the_training(checkout):
+    checkout.run("dpc/base2new_train.sh", "eurosat", "1")
+    for subset, words in (("new", []), ("new", ["coop"]), ("base", ["base"]), ("base", ["coop", "base"])):
+        result = checkout.run("dpc/base2new_test.sh", "eurosat", "1", *words)
+        assert result.returncode == 0, result.stderr
+        assert ("skipped" in result.stdout) == (words[:1] == ["coop"])
+        call = checkout.calls[-1]
+        assert "--eval-only" in call
+        assert value(call, "DATASET.SUBSAMPLE_CLASSES") == subset
+        assert f"/test_{subset}/eurosat/shots_16/CoOp_DPC/vit_b16_ep20/seed1" in value(call, "--output-dir")
+        assert "/train_base/eurosat/shots_16/CoOp_DPC/" in value(call, "--model-dir")
+        assert value(call, "--load-epoch") == "5"
+        assert "/CoOp/" in value(call, "TRAINER.DPC.BACKBONE_DIR")
+    checkout.run("dpc/base2new_test.sh", "eurosat", "1", LOADEP="2")
+    assert value(checkout.calls[-1], "--load-epoch") == "2"
+
+
+def test_testing_before_training_says_what_comes_first(checkout):
+    result = checkout.run("coop/base2new_test.sh", "eurosat", "1")
+    assert result.returncode == 1
+    assert "bash scripts/coop/base2new_train.sh eurosat 1 comes first" in result.stderr
+    assert not checkout.calls
+
+
+def test_a_result_older_than_its_training_is_made_again(checkout):
+    checkout.run("coop/base2new_train.sh", "eurosat", "1")
+    checkout.run("coop/base2new_test.sh", "eurosat", "1")
+    train, test = (
+        Path(checkout.root, value(call, "--output-dir"), "results.jsonl") for call in checkout.calls
+    )
+    os.utime(train, (test.stat().st_mtime + 10,) * 2)
+    assert "skipped" not in checkout.run("coop/base2new_test.sh", "eurosat", "1").stdout
+    assert len(checkout.calls) == 3
+
+
+def test_zero_shot_needs_no_training(checkout):
+    assert checkout.run("zsclip/base2new_test.sh", "eurosat", "1", "base").returncode == 0
+    (call,) = checkout.calls
+    assert "--model-dir" not in call
+    assert "/test_base/eurosat/shots_16/ZeroshotCLIP/vit_b16/seed1" in value(call, "--output-dir")
