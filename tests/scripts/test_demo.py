@@ -1,0 +1,43 @@
+"""scripts/demo.sh with a stub in place of the trainings."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+
+import pytest
+
+from tests.scripts.checkout import REPOSITORY, value
+
+
+@pytest.fixture
+def demo(checkout):
+    shutil.copy(REPOSITORY / "parse_test_res.py", checkout.root)
+    shutil.copytree(REPOSITORY / "reporting", checkout.root / "reporting")
+    for name in ("datasets/letters", "trainers/ZeroshotCLIP/demo"):
+        (checkout.root / "configs" / f"{name}.yaml").touch()
+    return checkout
+
+
+def test_every_run_once_and_one_table(demo):
+    result = demo.run("demo.sh", JOBS="2")
+    assert result.returncode == 0, result.stderr
+    counts = Counter((value(call, "--trainer"), value(call, "--seed")) for call in demo.calls)
+    assert counts == {
+        (trainer, seed): 4 for trainer in ("ZeroshotCLIP", "CoOp", "CoOp_DPC") for seed in "123"
+    }
+    rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + 6  # header, ruler, two data sets x three methods
+    assert all(row.endswith("| 3 |") for row in rows[2:])
+    assert (demo.root / "output/demo/base_new.png").is_file()
+
+    again = demo.run("demo.sh", JOBS="2")
+    assert again.returncode == 0 and len(demo.calls) == 36
+
+
+def test_a_failing_step_stops_the_demo_and_shows_why(demo):
+    result = demo.run("demo.sh", JOBS="1", STUB_FAILS="CoOp")
+    assert result.returncode != 0
+    assert "digits seed 1: coop/base2new_train failed with exit code 7" in result.stderr
+    assert "| Base" not in result.stdout
+    assert len(demo.calls) == 3
