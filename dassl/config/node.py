@@ -1,0 +1,113 @@
+"""The configuration node: yacs' ``CfgNode`` with errors that say what would have been right."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from yacs.config import CfgNode
+
+from dassl.utils.registry import suggestion
+
+# Settings that say where, how loudly or how fast a run works, never what it computes.
+LOCATION_SETTINGS = frozenset(
+    {
+        "OUTPUT_DIR",
+        "RESUME",
+        "USE_CUDA",
+        "VERBOSE",
+        "DATASET.ROOT",
+        "DATALOADER.NUM_WORKERS",
+        "DATALOADER.CACHE_MB",
+        "DATALOADER.TEST.BATCH_SIZE",
+        "TRAIN.CHECKPOINT_FREQ",
+        "TRAIN.PRINT_FREQ",
+        "TRAIN.TENSORBOARD",
+        "TEST.SPLIT",
+        "TEST.SAVE_LOGITS",
+        "TEST.PER_CLASS_RESULT",
+        "TEST.COMPUTE_CMAT",
+    }
+)
+
+
+class Config(CfgNode):
+    """A tree of settings. Merging an unknown key is a ``ValueError`` that names the nearest known ones."""
+
+    def merge_from_file(self, cfg_filename: str) -> None:
+        """Merge a YAML file.
+
+        Raises:
+            FileNotFoundError: the file does not exist.
+            ValueError: a key is unknown or a value has the wrong type.
+        """
+        if not os.path.isfile(cfg_filename):
+            raise FileNotFoundError(f"Config file {cfg_filename!r} does not exist")
+        with open(cfg_filename, encoding="utf-8") as file:
+            other = self.load_cfg(file)
+        try:
+            self.merge_from_other_cfg(other)
+        except ValueError as error:
+            raise ValueError(f"In config file {cfg_filename!r}: {error}") from error
+
+    def merge_from_other_cfg(self, cfg_other: CfgNode) -> None:
+        """Merge another tree (see ``merge_from_file``)."""
+        _match(cfg_other, self, "")
+        super().merge_from_other_cfg(cfg_other)
+
+    def merge_from_list(self, cfg_list: Sequence[Any]) -> None:
+        """Merge ``[key, value, key, value, ...]``, for instance ``["OPTIM.LR", "0.002"]``."""
+        if len(cfg_list) % 2:
+            raise ValueError(f"Options must be KEY VALUE pairs, got an odd number of words: {list(cfg_list)}")
+        for key, value in zip(cfg_list[0::2], cfg_list[1::2], strict=True):
+            *parents, leaf = key.split(".")
+            tree: Any = {leaf: self._decode_cfg_value(value)}
+            for parent in reversed(parents):
+                tree = {parent: tree}
+            self.merge_from_other_cfg(CfgNode(tree))
+
+    @classmethod
+    def _decode_cfg_value(cls, value: Any) -> Any:
+        # yacs demands equal classes when it merges: groups are plain nodes, as other projects add them too.
+        return CfgNode._decode_cfg_value(value)
+
+
+def _match(new: dict[str, Any], known: CfgNode, prefix: str) -> None:
+    """Check the keys of ``new`` against ``known`` and make integers floats where ``known`` has a float."""
+    for key, value in new.items():
+        name = prefix + key
+        if key not in known:
+            if isinstance(known, CfgNode) and known.is_new_allowed():
+                continue
+            raise ValueError(f"Unknown setting {name!r}{suggestion(name, [prefix + k for k in known])}")
+        default = known[key]
+        if isinstance(default, CfgNode):
+            if not isinstance(value, dict):
+                raise ValueError(f"Setting {name!r} is a group, it cannot take the value {value!r}")
+            _match(value, default, name + ".")
+        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            new[key] = float(value)
+
+
+def flatten(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every setting of ``cfg`` as ``("GROUP.KEY", value)``, sorted by name."""
+    for key in sorted(cfg):
+        if isinstance(cfg[key], CfgNode):
+            yield from flatten(cfg[key], f"{prefix}{key}.")
+        else:
+            yield prefix + key, cfg[key]
+
+
+def relevant_settings(cfg: CfgNode) -> dict[str, str]:
+    """The settings that decide what a run computes, as text. ``LOCATION_SETTINGS`` are left out."""
+    # JSON writes tuples and lists alike, as yacs treats them.
+    return {k: json.dumps(v) for k, v in flatten(cfg) if k not in LOCATION_SETTINGS}
+
+
+def config_hash(cfg: CfgNode) -> str:
+    """12 hexadecimal digits that are equal when two runs compute the same thing."""
+    text = json.dumps(relevant_settings(cfg), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,181 @@
+"""Checkpoint files: written atomically, read without executing anything."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop, lr_scheduler
+
+from dassl.utils.files import atomic_path, write_text
+
+logger = logging.getLogger(__name__)
+
+_REFUSED = r"(?:GLOBAL|class|global) ([\w.]+) "  # names the class in torch's message
+
+
+def _harmless_classes() -> list[Any]:
+    """What Dassl's files hold beside tensors: its warm-up's successor is an object that holds the optimiser.
+
+    Rebuilding objects of these classes runs no code of the file.
+    """
+    # dassl.optim itself imports dassl.utils.
+    from dassl.optim.lr_scheduler import ConstantWarmupScheduler, LinearWarmupScheduler
+
+    warmups = [ConstantWarmupScheduler, LinearWarmupScheduler]
+    schedulers = [lr_scheduler.CosineAnnealingLR, lr_scheduler.MultiStepLR, lr_scheduler.StepLR]
+    return [dict, defaultdict, SGD, Adam, AdamW, RMSprop, *schedulers, *warmups]
+
+
+
+def write_checkpoint(state: Mapping[str, Any], fpath: str) -> None:
+    """Write ``state`` to the file ``fpath``, atomically (see ``atomic_path``)."""
+    with atomic_path(fpath) as path:
+        torch.save(dict(state), path)
+
+
+def load_checkpoint(fpath: str) -> dict[str, Any]:
+    """Read a checkpoint, with all tensors on the CPU. Nothing of the file is executed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, no checkpoint, or holds objects other than tensors, plain values and
+            the optimisers and schedulers that Dassl stores.
+    """
+    if not fpath:
+        raise ValueError("The path of the checkpoint is empty")
+    if not os.path.isfile(fpath):
+        raise FileNotFoundError(f"No checkpoint file at {fpath!r}")
+    try:
+        with torch.serialization.safe_globals(_harmless_classes()):
+            checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise
+    # A damaged file can fail anywhere in torch's reader.
+    except Exception as error:
+        if isinstance(error, pickle.UnpicklingError) and (refused := re.search(_REFUSED, str(error))):
+            raise ValueError(
+                f"Checkpoint {fpath!r} is refused: it holds {refused[1]}, but only tensors, plain values and "
+                "the known optimisers and schedulers are read"
+            ) from error
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"Checkpoint {fpath!r} is damaged or not a checkpoint: {reason}") from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"Checkpoint {fpath!r} holds a {type(checkpoint).__name__}, not a dict")
+    return checkpoint
+
+
+def save_checkpoint(
+    state: Mapping[str, Any],
+    save_dir: str,
+    is_best: bool = False,
+    remove_module_from_keys: bool = True,
+    model_name: str = "",
+) -> None:
+    """Write ``<save_dir>/model.pth.tar-<epoch>`` and the text file ``checkpoint`` that names it.
+
+    Args:
+        state: ``state_dict``, ``epoch``, ``optimizer``, ``scheduler``, ``val_result`` and more.
+        save_dir: the folder.
+        is_best: write ``model-best.pth.tar`` too.
+        remove_module_from_keys: drop the ``module.`` that DataParallel puts before the keys.
+        model_name: file name instead of ``model.pth.tar-<epoch>``.
+
+    Raises:
+        OSError: a file could not be written; older versions stay as they were.
+    """
+    if remove_module_from_keys:
+        weights = {key.removeprefix("module."): value for key, value in state["state_dict"].items()}
+        state = {**state, "state_dict": weights}
+    name = model_name or f"model.pth.tar-{state['epoch']}"
+    fpath = os.path.join(save_dir, name)
+    write_checkpoint(state, fpath)
+    write_text(name + "\n", os.path.join(save_dir, "checkpoint"))
+    if is_best:
+        write_checkpoint(state, os.path.join(save_dir, "model-best.pth.tar"))
+    logger.info("Checkpoint saved to %s", fpath)
+
+
+def resume_from_checkpoint(
+    fdir: str, model: nn.Module, optimizer: Optimizer | None = None, scheduler: Any = None
+) -> int:
+    """Load the checkpoint that the text file ``<fdir>/checkpoint`` names.
+
+    Returns:
+        The number of epochs behind it.
+    """
+    checkpoint = load_checkpoint(latest_checkpoint(fdir))
+    model.load_state_dict(checkpoint["state_dict"])
+    for part, key in ((optimizer, "optimizer"), (scheduler, "scheduler")):
+        if part is not None and checkpoint.get(key) is not None:
+            part.load_state_dict(checkpoint[key])
+    return int(checkpoint["epoch"])
+
+
+def latest_checkpoint(fdir: str) -> str:
+    """The path that the text file ``<fdir>/checkpoint`` names.
+
+    Raises:
+        FileNotFoundError: there is no such text file.
+    """
+    with open(os.path.join(fdir, "checkpoint"), encoding="utf-8") as file:
+        return os.path.join(fdir, file.readline().strip())
+
+
+def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
+    """Load the tensors of a checkpoint that fit ``model`` by name and shape, and log the others.
+
+    Raises:
+        ValueError: none fits.
+    """
+    checkpoint = load_checkpoint(weight_path)
+    weights = checkpoint.get("state_dict", checkpoint)
+    weights = {key.removeprefix("module."): value for key, value in weights.items()}
+    own = model.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
+    if not fitting:
+        raise ValueError(f"No tensor of {weight_path!r} fits the model by name and shape: wrong checkpoint?")
+    model.load_state_dict({**own, **fitting})
+    logger.info("Loaded %d of %d tensors from %s", len(fitting), len(own), weight_path)
+    if discarded := sorted(set(weights) - set(fitting)):
+        logger.warning("Not loaded, for their name or shape: %s", ", ".join(discarded))
+
+
+def count_num_param(model: nn.Module | None = None, params: Iterable[torch.Tensor] | None = None) -> int:
+    """Number of entries of the parameters of ``model``, or of ``params``."""
+    if params is None:
+        assert model is not None, "model or params"
+        params = model.parameters()
+    return sum(parameter.numel() for parameter in params)
+
+
+def open_all_layers(model: nn.Module) -> None:
+    """Train every layer."""
+    model.train()
+    for parameter in model.parameters():
+        parameter.requires_grad = True
+
+
+def open_specified_layers(model: nn.Module, open_layers: str | Iterable[str]) -> None:
+    """Train the named children of ``model`` only; all others are frozen, in evaluation mode.
+
+    Raises:
+        ValueError: ``model`` has no child of that name.
+    """
+    if isinstance(model, nn.DataParallel):
+        model = model.module
+    layers = {open_layers} if isinstance(open_layers, str) else set(open_layers)
+    children = dict(model.named_children())
+    if unknown := layers - set(children):
+        raise ValueError(f"The model has no layer {sorted(unknown)}; it has {sorted(children)}")
+    for name, module in children.items():
+        module.train(name in layers)
+        for parameter in module.parameters():
+            parameter.requires_grad = name in layers

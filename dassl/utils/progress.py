@@ -1,0 +1,18 @@
+"""Progress bars on a terminal, nothing elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+
+def on_terminal() -> bool:
+    """Whether someone watches: standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def progress(description: str, total: int) -> tqdm[Any]:
+    """A progress bar with the remaining time, invisible when no terminal shows it."""
+    return tqdm(total=total, desc=description, leave=False, dynamic_ncols=True, disable=not on_terminal())

@@ -1,0 +1,73 @@
+"""Registries: classes by name, so that a configuration can name them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """The end of an error message about an unknown name: the nearest known ones, or all of them."""
+    known = sorted(known)
+    by_lower = {k.lower(): k for k in known}
+    near = [by_lower[m] for m in difflib.get_close_matches(str(name).lower(), by_lower, n=3)]
+    if near:
+        return f". Did you mean {' or '.join(map(repr, near))}?"
+    return f". Known: {', '.join(known) if known else 'none'}"
+
+
+def check_availability(requested: str, available: Iterable[str]) -> None:
+    """Raise a ``ValueError`` with the nearest names when ``requested`` is not among ``available``."""
+    available = list(available)
+    if requested not in available:
+        raise ValueError(f"{requested!r} is not available{suggestion(requested, available)}")
+
+
+class Registry:
+    """Names for objects of one kind.
+
+        TRAINERS = Registry("TRAINER")
+
+        @TRAINERS.register()
+        class CoOp: ...
+
+        TRAINERS.get("CoOp")
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._objects: dict[str, Any] = {}
+
+    def register(self, obj: Any = None, force: bool = False) -> Any:
+        """Register ``obj`` under its ``__name__``; without ``obj``, a decorator that does.
+
+        Raises:
+            ValueError: the name is taken and ``force`` is False.
+        """
+        if obj is None:
+            decorator: Callable[[Any], Any] = lambda o: self.register(o, force)  # noqa: E731
+            return decorator
+        name = obj.__name__
+        if name in self._objects and not force:
+            raise ValueError(f"{name!r} is already registered in the {self._name} registry")
+        self._objects[name] = obj
+        return obj
+
+    def get(self, name: str) -> Any:
+        """The object registered as ``name``.
+
+        Raises:
+            ValueError: there is none; the message lists the nearest or all known names.
+        """
+        if name not in self._objects:
+            message = f"{name!r} is not registered in the {self._name} registry"
+            raise ValueError(message + suggestion(name, self._objects))
+        return self._objects[name]
+
+    def registered_names(self) -> list[str]:
+        """All names, in the order of registration."""
+        return list(self._objects)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._objects
