@@ -58,7 +58,7 @@ def notes(table: Sequence[TableRow]) -> list[str]:
 
 def as_markdown(table: Sequence[TableRow]) -> str:
     lines = [HEADER] + [text_cells(row, " ± ") for row in table]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     ruler = ["-" * width if i < TEXT_COLUMNS else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     lines.insert(1, ruler)
     drawn = []
