@@ -1,0 +1,115 @@
+"""One run: settings -> trainer -> train and test. The command line of Dassl and CoOp.
+
+    python train.py --root data --seed 1 --trainer CoOp --output-dir output/run \\
+        --dataset-config-file configs/datasets/digits.yaml --config-file configs/trainers/CoOp/demo.yaml \\
+        DATASET.SUBSAMPLE_CLASSES base
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+
+import torch
+from yacs.config import CfgNode as CN
+
+import datasets  # noqa: F401  registers the data sets
+from dassl.config import get_cfg_default
+from dassl.engine import build_trainer
+from dassl.utils import collect_env_info, set_random_seed, setup_logger
+from trainers import extend_cfg
+
+logger = logging.getLogger("train")
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line; ``opts`` holds the trailing KEY VALUE words."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default="", help="folder of the data sets (DATASET.ROOT)")
+    parser.add_argument("--output-dir", default="", help="folder for log, results and checkpoints (OUTPUT_DIR)")
+    parser.add_argument("--resume", default="", help="folder of an unfinished run to go on with (RESUME)")
+    parser.add_argument("--seed", type=int, default=-1, help="0 or more fixes every random choice (SEED)")
+    parser.add_argument("--source-domains", nargs="+", help="DATASET.SOURCE_DOMAINS")
+    parser.add_argument("--target-domains", nargs="+", help="DATASET.TARGET_DOMAINS")
+    parser.add_argument("--transforms", nargs="+", help="augmentations (INPUT.TRANSFORMS)")
+    parser.add_argument("--config-file", default="", help="settings of the method")
+    parser.add_argument("--dataset-config-file", default="", help="settings of the data set")
+    parser.add_argument("--trainer", default="", help="method (TRAINER.NAME)")
+    parser.add_argument("--backbone", default="", help="CLIP model, such as ViT-B/16 (MODEL.BACKBONE.NAME)")
+    parser.add_argument("--head", default="", help="MODEL.HEAD.NAME")
+    parser.add_argument("--eval-only", action="store_true", help="test only")
+    parser.add_argument("--model-dir", default="", help="run whose checkpoint --eval-only tests")
+    parser.add_argument("--load-epoch", type=int, help="its epoch; -1 for the last, without it the best")
+    parser.add_argument("--no-train", action="store_true", help="build everything, then stop")
+    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE settings, the last word on all of them")
+    return parser.parse_args(argv)
+
+
+def setup_cfg(args: argparse.Namespace) -> CN:
+    """Settings of the run: defaults < data set file < method file < arguments < KEY VALUE options.
+
+    Raises:
+        ValueError: an unknown setting or a value of the wrong type.
+    """
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    for path in (args.dataset_config_file, args.config_file):
+        if path:
+            cfg.merge_from_file(path)
+    given = {
+        "DATASET.ROOT": args.root,
+        "OUTPUT_DIR": args.output_dir,
+        "RESUME": args.resume,
+        "DATASET.SOURCE_DOMAINS": args.source_domains,
+        "DATASET.TARGET_DOMAINS": args.target_domains,
+        "INPUT.TRANSFORMS": args.transforms,
+        "TRAINER.NAME": args.trainer,
+        "MODEL.BACKBONE.NAME": args.backbone,
+        "MODEL.HEAD.NAME": args.head,
+    }
+    for key, value in given.items():
+        if value:
+            cfg.merge_from_list([key, value])
+    if args.seed >= 0:
+        cfg.SEED = args.seed
+    cfg.merge_from_list(args.opts)
+    cfg.freeze()
+    return cfg
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build the trainer, which checks everything the run needs, before a first file is written."""
+    cfg = setup_cfg(args)
+    if cfg.SEED >= 0:
+        set_random_seed(cfg.SEED)
+    if torch.cuda.is_available() and cfg.USE_CUDA:
+        torch.backends.cudnn.benchmark = True
+    trainer = build_trainer(cfg)
+    if args.eval_only:
+        trainer.load_model(args.model_dir, epoch=args.load_epoch)
+    setup_logger(cfg.OUTPUT_DIR)
+    logger.info("arguments: %s", " ".join(sys.argv[1:]))
+    logger.info("settings:\n%s", cfg)
+    logger.info("machine:\n%s", collect_env_info())
+    if args.eval_only:
+        trainer.test()
+    elif not args.no_train:
+        trainer.train()
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    try:
+        run(parse_arguments())
+    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+        if os.environ.get("DPC_TRACEBACK"):
+            raise
+        print(f"error: {error}\n(DPC_TRACEBACK=1 shows where)", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

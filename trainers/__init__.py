@@ -1,0 +1,18 @@
+"""One file per method over one shared base (`trainers.base`); DPC on top of any of them (`trainers.dpc`)."""
+
+from yacs.config import CfgNode as CN
+
+from dassl.engine import TRAINER_REGISTRY
+from trainers.coop import CoOp
+from trainers.coop_dpc import CoOp_DPC
+from trainers.zsclip import ZeroshotCLIP, ZeroshotCLIP2
+
+__all__ = ["CoOp", "CoOp_DPC", "ZeroshotCLIP", "ZeroshotCLIP2", "extend_cfg"]
+
+
+def extend_cfg(cfg: CN) -> None:
+    """Add the options of every trainer of this package below ``cfg.TRAINER``."""
+    for name in TRAINER_REGISTRY.registered_names():
+        for owner in TRAINER_REGISTRY.get(name).__mro__:
+            for node, options in vars(owner).get("OPTIONS", {}).items():
+                cfg.TRAINER[node] = options.clone()

@@ -1,0 +1,236 @@
+"""What every prompt-tuning method shares: a frozen CLIP, a prompt learner, a loop, checkpoints.
+
+A method is a `PromptTrainer` that says which `PromptLearner` it tunes and, where it differs, which loss.
+
+Shape legend: B images, C classes, E width of the joint embedding.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from yacs.config import CfgNode as CN
+
+import clip
+from clip import CLIP
+from dassl.engine import TrainerX
+from dassl.engine.checkpoint import find_checkpoint
+from dassl.metrics import compute_accuracy
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import load_checkpoint
+from trainers.precision import check_precision, supported_precision, tower_dtype
+from trainers.prompts import PromptLearner
+
+logger = logging.getLogger(__name__)
+
+# Frozen tensors that the original repositories store beside the tuned ones.
+_FROZEN_KEYS = re.compile(
+    r"(prompt_learner\.)?(token_prefix|token_suffix)$|logit_scale$|dtype$|(image_encoder|text_encoder)\."
+    r"|prompt_learner\.(ZS_image_encoder|token_)"
+)
+
+
+class StepOutput(NamedTuple):
+    """Result of one training step before the backward pass."""
+
+    losses: dict[str, Tensor]  # name -> scalar; their sum is minimised
+    logits: Tensor  # [B, C]
+    labels: Tensor  # [B]
+
+
+class PromptedCLIP(nn.Module):
+    """The frozen CLIP seen through a prompt learner. Features are float32 and L2-normalised."""
+
+    def __init__(self, clip_model: CLIP, learner: PromptLearner) -> None:
+        super().__init__()
+        self.clip = clip_model.requires_grad_(False).eval()
+        self.prompt_learner = learner
+
+    def train(self, mode: bool = True) -> PromptedCLIP:
+        self.prompt_learner.train(mode)
+        return self  # the frozen towers stay in evaluation mode
+
+    def text_features(self, classes: Tensor | None = None) -> Tensor:
+        """[L, E] of the given class indices (Eq. 6-8: normalising is by row, so only those are encoded)."""
+        prompts = self.prompt_learner.text_prompts(classes)
+        return F.normalize(self.clip.encode_embeddings(*prompts).float(), dim=-1)
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """[B, E]; without gradient where no tuned tensor enters the image tower."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.prompt_learner.tunes_image_tower):
+            prompts = self.prompt_learner.image_prompts()
+            return F.normalize(self.clip.encode_image(images, *prompts).float(), dim=-1)
+
+    def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
+        """[B, C], cosine similarity over the temperature (Eq. 4)."""
+        return self.clip.logit_scale.exp() * image_features @ text_features.t()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits(self.image_features(images), self.text_features())
+
+
+class PromptTrainer(TrainerX):
+    """Base of all methods.
+
+    Attributes:
+        OPTIONS: the options that the method adds below ``cfg.TRAINER``, by node name.
+        NODE: the node of ``OPTIONS`` that holds the method's ``PREC``.
+        MODEL_NAME: folder of the checkpoints, as in the original repository.
+    """
+
+    OPTIONS: dict[str, CN] = {}
+    NODE: str
+    MODEL_NAME = "prompt_learner"
+
+    def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
+        """The tuned part. ``clip_model`` is float32 and on the CPU here."""
+        raise NotImplementedError
+
+    def check_cfg(self, cfg: CN) -> None:
+        check_precision(f"TRAINER.{self.NODE}.PREC", cfg.TRAINER[self.NODE].PREC)
+
+    def build_model(self) -> None:
+        cfg = self.cfg
+        self.precision = supported_precision(f"TRAINER.{self.NODE}.PREC", cfg.TRAINER[self.NODE].PREC, self.device)
+        clip_model = load_clip(cfg)
+        learner = self.build_learner(clip_model, self.dm.dataset.classnames)
+        clip.set_precision(clip_model, tower_dtype(self.precision))
+        self.model = PromptedCLIP(clip_model, learner).to(self.device)
+        if cfg.MODEL.INIT_WEIGHTS:
+            self.load_learner(Path(cfg.MODEL.INIT_WEIGHTS))
+        self.optim = build_optimizer(learner, cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model(self.MODEL_NAME, learner, self.optim, self.sched)
+        self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "amp" else None
+
+    def autocast(self) -> AbstractContextManager:
+        """Mixed precision where ``PREC`` is amp."""
+        if self.precision == "amp":
+            return torch.autocast(self.device.type, torch.float16)
+        return nullcontext()
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def compute_loss(self, batch: Mapping[str, Any]) -> StepOutput:
+        """Cross-entropy over all classes (Eq. 3)."""
+        images, labels = self.parse_batch_train(batch)
+        logits = self.model(images)
+        return StepOutput({"loss_ce": F.cross_entropy(logits, labels)}, logits, labels)
+
+    def forward_backward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        with self.autocast():
+            losses, logits, labels = self.compute_loss(batch)
+            loss = torch.stack(list(losses.values())).sum()
+        self._update(loss)
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        parts = losses if len(losses) > 1 else {}
+        return {"loss": loss.detach(), **parts, "acc": compute_accuracy(logits, labels)[0].detach()}
+
+    def _update(self, loss: Tensor) -> None:
+        if self.scaler is None:
+            self.model_backward_and_update(loss)
+            return
+        self.detect_anomaly(loss)
+        self.model_zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optim)
+        self.scaler.update()
+
+    # -- evaluation -------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def test(self, split: str | None = None) -> float:
+        self.set_model_mode("eval")
+        with self.autocast():
+            self._text_features = self.model.text_features()
+        return super().test(split)
+
+    def model_inference(self, images: Tensor) -> Tensor:
+        """Logits [B, C] against the text features of the running test."""
+        with self.autocast():
+            return self.model.logits(self.model.image_features(images), self._text_features)
+
+    # -- checkpoints ------------------------------------------------------------------------------
+
+    def model_state_dict(self, name: str) -> dict[str, Tensor]:
+        """Only what was tuned, under the original repository's keys."""
+        return {key: tensor.detach().cpu() for key, tensor in self.model.prompt_learner.tuned_tensors().items()}
+
+    def checkpoint_extras(self, name: str) -> dict[str, Any]:
+        """Entries beside upstream's that say where the prompts come from."""
+        return {
+            "trainer": type(self).__name__,
+            "dataset": self.cfg.DATASET.NAME,
+            "classnames": list(self.dm.dataset.classnames),
+        }
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load the tuned tensors of a run, ours or the original repository's.
+
+        Args:
+            directory: output folder of the run; nothing is loaded when empty.
+            epoch: None for the best model, -1 for the last epoch.
+
+        Raises:
+            FileNotFoundError: no such checkpoint; names those that exist.
+            ValueError: the file belongs to another method, lacks a key or has a wrong shape.
+        """
+        if not directory:
+            logger.info("no --model-dir given: evaluating the prompts as initialised")
+            return
+        self.load_learner(find_checkpoint(directory, self.MODEL_NAME, epoch))
+
+    def load_learner(self, path: Path) -> None:
+        """Read one checkpoint file into the prompt learner."""
+        checkpoint = load_checkpoint(str(path))
+        method = checkpoint.get("trainer", type(self).__name__)
+        if method != type(self).__name__:
+            raise ValueError(f"{path} holds the prompts of {method}; this run is --trainer {type(self).__name__}")
+        copy_tensors(checkpoint["state_dict"], self.model.prompt_learner.tuned_tensors(), path)
+        logger.info("loaded %s (epoch %s)", path, checkpoint.get("epoch", "unknown"))
+
+
+def load_clip(cfg: CN) -> CLIP:
+    """The CLIP that ``MODEL.BACKBONE`` names, on the CPU in float32.
+
+    Raises:
+        FileNotFoundError, ValueError: see `clip.load`; also when INPUT.SIZE is not the model's resolution.
+    """
+    model = clip.load(cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME)
+    resolution = model.arch.image_resolution
+    if tuple(cfg.INPUT.SIZE) != (resolution, resolution):
+        raise ValueError(
+            f"INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}, but this CLIP takes {resolution} x {resolution} pixels: "
+            f'set INPUT.SIZE "({resolution}, {resolution})"'
+        )
+    return model
+
+
+def copy_tensors(source: Mapping[str, Tensor], target: Mapping[str, Tensor], path: Path) -> None:
+    """Copy a checkpoint's tuned tensors into leaves of the same keys; its frozen ones are ignored.
+
+    Raises:
+        ValueError: a needed key is missing, a shape differs, or a key is of another method.
+    """
+    problems = [f"{key} is missing" for key in target if key not in source]
+    problems += [
+        f"{key} has shape {tuple(source[key].shape)}, expected {tuple(tensor.shape)}"
+        for key, tensor in target.items()
+        if key in source and source[key].shape != tensor.shape
+    ]
+    foreign = [key for key in source if key not in target and not _FROZEN_KEYS.match(key)]
+    problems += [f"{key} is of another method" for key in foreign]
+    if problems:
+        raise ValueError(f"the checkpoint {path} does not fit this run: " + "; ".join(problems[:5]))
+    with torch.no_grad():
+        for key, tensor in target.items():
+            tensor.copy_(source[key])

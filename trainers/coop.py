@@ -1,0 +1,54 @@
+"""CoOp: learned context tokens in front of, around or behind the class name (Zhou et al., IJCV 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from yacs.config import CfgNode as CN
+
+from clip import CLIP
+from dassl.engine import TRAINER_REGISTRY
+from trainers.base import PromptTrainer
+from trainers.prompts import ContextPrompts, PromptLearner, TextPrompts, initial_context
+
+
+class CoOpLearner(PromptLearner):
+    """``ctx``: [M, D], or [C, M, D] with a context of its own for each class (CSC)."""
+
+    def __init__(self, clip: CLIP, classnames: Sequence[str], options: CN) -> None:
+        super().__init__()
+        text = options.CTX_INIT.replace("_", " ")
+        length = len(text.split()) if text else options.N_CTX
+        width = clip.arch.transformer_width
+        if text:
+            ctx = initial_context(clip, text, length)
+        else:
+            text = " ".join(["X"] * length)
+            shape = (len(classnames), length, width) if options.CSC else (length, width)
+            ctx = nn.init.normal_(torch.empty(shape), std=0.02)
+        self.ctx = nn.Parameter(ctx)
+        self.prompts = ContextPrompts(clip, classnames, text, length, options.CLASS_TOKEN_POSITION)
+
+    def text_prompts(self, classes: Tensor | None = None) -> TextPrompts:
+        return self.prompts(self.ctx, classes)
+
+
+@TRAINER_REGISTRY.register()
+class CoOp(PromptTrainer):
+    NODE = "COOP"
+    OPTIONS = {
+        "COOP": CN(
+            {
+                "N_CTX": 16,  # number of context tokens M; with CTX_INIT, its number of words
+                "CSC": False,  # a context of its own for each class
+                "CTX_INIT": "",  # words to start from, such as "a photo of a"; random when empty
+                "PREC": "fp16",  # fp32, fp16, bf16 or amp
+                "CLASS_TOKEN_POSITION": "end",  # end, middle or front
+            }
+        )
+    }
+
+    def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
+        return CoOpLearner(clip_model, classnames, self.cfg.TRAINER.COOP)

@@ -1,0 +1,202 @@
+"""DPC as a mixin: the second stage of any prompt-tuning trainer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from yacs.config import CfgNode as CN
+
+from clip import CLIP
+from dassl.engine.checkpoint import find_checkpoint
+from dassl.utils import load_checkpoint
+from trainers.base import PromptTrainer, StepOutput, copy_tensors
+from trainers.dpc.loader import HardNegativeLoader, Ranking
+from trainers.dpc.loss import contrastive_loss
+from trainers.dpc.weighting import DualPrompts
+from trainers.prompts import PromptLearner
+
+logger = logging.getLogger(__name__)
+
+
+class DPC(PromptTrainer):
+    """Put in front of a `PromptTrainer`: ``class CoOp_DPC(DPC, CoOp)``.
+
+    Every tensor that the prompt learner tunes becomes a dual prompt: P from the checkpoint in
+    ``TRAINER.DPC.BACKBONE_DIR``, frozen, and P' cloned from it and tuned on hard negatives.
+    """
+
+    OPTIONS = {
+        "DPC": CN(
+            {
+                "VARIANT": "paper",  # paper: the equations; released: what the authors' code computes
+                "BACKBONE_DIR": "",  # output folder of the run that tuned P
+                "BACKBONE_EPOCH": -1,  # its epoch; -1 is the last
+                "WEIGHT_BASE": 0.2,  # w_b, Eq. 12, in (0, 1]
+                "WEIGHT_NEW": 1e-6,  # w_n, Eq. 13, in [0, 1]
+                "TOPK": 8,  # K of the negative sampler, at least 2; clamped to the number of classes
+                "NEGATIVE_POOL": "auto",  # negatives' images: fewshot, train (the full split), or auto: by variant
+                "HARD_NEGATIVES": True,  # ablation: off trains P' with the backbone's own loss
+                "WEIGHTING": True,  # ablation: off uses P' alone on base classes (w_b = 1)
+                "DECOUPLING": True,  # ablation: off uses the base classes' prompt on new classes too
+            }
+        )
+    }
+
+    def check_cfg(self, cfg: CN) -> None:
+        super().check_cfg(cfg)
+        options = cfg.TRAINER.DPC
+        _check_choice("VARIANT", options.VARIANT, ("paper", "released"))
+        _check_choice("NEGATIVE_POOL", options.NEGATIVE_POOL, ("auto", "fewshot", "train"))
+        if not 0 < options.WEIGHT_BASE <= 1:
+            raise ValueError(f"TRAINER.DPC.WEIGHT_BASE is {options.WEIGHT_BASE}; w_b must be in (0, 1]")
+        if not 0 <= options.WEIGHT_NEW <= 1:
+            raise ValueError(f"TRAINER.DPC.WEIGHT_NEW is {options.WEIGHT_NEW}; w_n must be in [0, 1]")
+        if options.TOPK < 2:
+            raise ValueError(f"TRAINER.DPC.TOPK is {options.TOPK}; K counts the true class, so it must be at least 2")
+        if not options.BACKBONE_DIR:
+            backbone = type(self).__mro__[2].__name__
+            raise ValueError(
+                "TRAINER.DPC.BACKBONE_DIR is empty: DPC continues from tuned prompts. "
+                f"Train {backbone} first and give its output folder."
+            )
+        self.backbone_checkpoint = find_checkpoint(options.BACKBONE_DIR, self.MODEL_NAME, options.BACKBONE_EPOCH)
+        if not options.HARD_NEGATIVES and options.NEGATIVE_POOL != "auto":
+            logger.warning("TRAINER.DPC.NEGATIVE_POOL has no effect with TRAINER.DPC.HARD_NEGATIVES off")
+        if not options.DECOUPLING and options.WEIGHT_NEW != type(self).OPTIONS["DPC"].WEIGHT_NEW:
+            logger.warning("TRAINER.DPC.WEIGHT_NEW has no effect with TRAINER.DPC.DECOUPLING off")
+
+    @property
+    def weight_base(self) -> float:
+        """w_b of this run."""
+        options = self.cfg.TRAINER.DPC
+        return options.WEIGHT_BASE if options.WEIGHTING else 1.0
+
+    # -- dual prompts -----------------------------------------------------------------------------
+
+    def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
+        """The backbone's learner with its tuned tensors made dual (Sec. 3.2)."""
+        learner = super().build_learner(clip_model, classnames)
+        state = load_checkpoint(str(self.backbone_checkpoint))["state_dict"]
+        copy_tensors(state, learner.tuned_tensors(), self.backbone_checkpoint)
+        options = self.cfg.TRAINER.DPC
+        self.dual_prompts = DualPrompts(learner, self.weight_base, options.WEIGHT_NEW, options.VARIANT)
+        self.tuned_on: tuple[str, list[str]] | None = None
+        return learner
+
+    def set_model_mode(self, mode: str = "train", names: Sequence[str] | None = None) -> None:
+        """Training shows P'; evaluation the mix for the classes of this run."""
+        super().set_model_mode(mode, names)
+        self.dual_prompts.show("parallel" if mode == "train" else "base" if self.on_source_classes() else "new")
+
+    def on_source_classes(self) -> bool:
+        """Whether this run's classes are those that P' was tuned on: these get w_b, all others w_n."""
+        cfg = self.cfg
+        if not cfg.TRAINER.DPC.DECOUPLING:
+            return True
+        if self.tuned_on is not None:
+            return self.tuned_on == (cfg.DATASET.NAME, list(self.dm.dataset.classnames))
+        # A checkpoint of the original repository doesn't say: its rule.
+        subsample = cfg.DATASET.SUBSAMPLE_CLASSES
+        return subsample == "base" or (subsample == "all" and cfg.DATASET.NAME == "ImageNet")
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def before_train(self) -> None:
+        super().before_train()
+        self.tuned_on = (self.cfg.DATASET.NAME, list(self.dm.dataset.classnames))
+        if self.cfg.TRAINER.DPC.HARD_NEGATIVES:
+            with torch.no_grad(), self.dual_prompts.showing("tuned"), self.autocast():
+                self._tuned_text_features = self.model.text_features()  # frozen: once per run
+            self.train_loader_x = self._hard_negative_loader()
+
+    def before_epoch(self) -> None:
+        super().before_epoch()
+        if isinstance(self.train_loader_x, HardNegativeLoader):
+            self.train_loader_x.epoch = self.epoch
+
+    def _hard_negative_loader(self) -> HardNegativeLoader:
+        cfg, options, dataset = self.cfg, self.cfg.TRAINER.DPC, self.dm.dataset
+        pool_name = options.NEGATIVE_POOL
+        if pool_name == "auto":
+            pool_name = "fewshot" if options.VARIANT == "paper" else "train"
+        pool: dict[int, list[Any]] = {label: [] for label in range(self.num_classes)}
+        for item in dataset.train_x if pool_name == "fewshot" else dataset.train_full:
+            pool[item.label].append(item)
+        empty = [dataset.classnames[label] for label, items in pool.items() if not items]
+        if empty:
+            raise ValueError(f"no training image to draw as a hard negative for: {', '.join(empty[:10])}")
+        if options.TOPK > self.num_classes:
+            logger.info("TRAINER.DPC.TOPK is %d, clamped to the %d classes", options.TOPK, self.num_classes)
+        return HardNegativeLoader(
+            self.train_loader_x,
+            self.rank,
+            pool,
+            self.dm.load_item,
+            options.TOPK,
+            options.VARIANT,
+            seed=cfg.SEED,
+            threads=cfg.DATALOADER.NUM_WORKERS,
+        )
+
+    @torch.no_grad()
+    def rank(self, images: Tensor) -> Ranking:
+        """Similarity [b, n] of images with the base classes under the frozen tuned prompt."""
+        with self.dual_prompts.showing("tuned"), self.autocast():
+            features = self.model.image_features(images.to(self.device))
+            scores = self.model.logits(features, self._tuned_text_features)
+        return Ranking(scores, None if self.model.prompt_learner.tunes_image_tower else features)
+
+    def compute_loss(self, batch: Mapping[str, Any]) -> StepOutput:
+        """The symmetric contrastive loss over the mini-batch and its hard negatives (Eq. 9)."""
+        options = self.cfg.TRAINER.DPC
+        if not options.HARD_NEGATIVES:
+            return super().compute_loss(batch)
+        classes, rows = batch["label"].unique(return_inverse=True)
+        text_features = self.model.text_features(classes)[rows.to(self.device)]  # [L, E]
+        logits = self.model.logits(self._batch_features(batch), text_features)  # [L, L]
+        reduction = "sum" if options.VARIANT == "paper" else "mean"
+        pairs = torch.arange(len(logits), device=self.device)
+        return StepOutput({"loss_cl": contrastive_loss(logits, reduction)}, logits, pairs)
+
+    def _batch_features(self, batch: Mapping[str, Any]) -> Tensor:
+        """Image features [L, E]; those that the sampler has computed already are not computed again."""
+        known = batch["query_features"]
+        if known is None:
+            return self.model.image_features(batch["img"].to(self.device))
+        rest = batch["img"][len(known) :]
+        if not len(rest):
+            return known
+        return torch.cat([known, self.model.image_features(rest.to(self.device))])
+
+    # -- checkpoints ------------------------------------------------------------------------------
+
+    def checkpoint_extras(self, name: str) -> dict[str, Any]:
+        """Also what the stored leaf means; upstream's files don't say."""
+        dpc = {"variant": self.cfg.TRAINER.DPC.VARIANT, "weight_base": self.weight_base}
+        return {**super().checkpoint_extras(name), "dpc": dpc}
+
+    def load_learner(self, path: Path) -> None:
+        super().load_learner(path)
+        checkpoint = load_checkpoint(str(path))
+        dataset, classnames = checkpoint.get("dataset"), checkpoint.get("classnames")
+        self.tuned_on = (dataset, list(classnames)) if dataset and classnames else None
+        stored = checkpoint.get("dpc")
+        if stored is None:
+            return
+        variant = self.cfg.TRAINER.DPC.VARIANT
+        if stored["variant"] != variant:
+            raise ValueError(
+                f"TRAINER.DPC.VARIANT is {variant!r}, but {path} was trained as {stored['variant']!r}: "
+                f"set TRAINER.DPC.VARIANT {stored['variant']}"
+            )
+        self.dual_prompts.reweight(stored["weight_base"])
+
+
+def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"TRAINER.DPC.{option} is {value!r}; it must be one of {', '.join(choices)}")

@@ -1,0 +1,136 @@
+"""What a prompt learner hands to the frozen towers.
+
+Shape legend: C classes, M context tokens, T text tokens, P visual prompt tokens, D width of a tower.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from clip import CLIP, tokenize
+
+
+class TextPrompts(NamedTuple):
+    """Input of the text tower, cut to the longest prompt."""
+
+    embeddings: Tensor  # [C, T, D]
+    eot: Tensor  # [C], position of the end-of-text token
+    deep: Sequence[Tensor] = ()  # entry i, [M, D], enters before block i + 1
+
+
+class ImagePrompts(NamedTuple):
+    """Input of the image tower beside the image; empty for methods that leave it alone."""
+
+    shallow: Tensor | None = None  # [P, D]
+    deep: Sequence[Tensor] = ()  # entry i, [P, D], enters before block i + 1
+
+
+class PromptLearner(nn.Module):
+    """Owner of a method's tuned tensors: every parameter of it is tuned, every buffer is frozen.
+
+    Attributes:
+        CHECKPOINT_KEYS: pattern -> replacement, from our parameter names to the keys of the original
+            repository's checkpoints; names without a match are the same in both.
+    """
+
+    CHECKPOINT_KEYS: dict[str, str] = {}
+
+    def text_prompts(self, classes: Tensor | None = None) -> TextPrompts:
+        """Prompts of the given class indices ([L], in this order), or of all classes."""
+        raise NotImplementedError
+
+    def image_prompts(self) -> ImagePrompts:
+        return ImagePrompts()
+
+    @property
+    def tunes_image_tower(self) -> bool:
+        """Whether image features depend on the tuned tensors."""
+        return type(self).image_prompts is not PromptLearner.image_prompts
+
+    def tuned_tensors(self) -> dict[str, nn.Parameter]:
+        """Checkpoint key -> the leaf that the optimiser moves, parametrised or not."""
+        tensors = {}
+        for name, parameter in self.named_parameters():
+            name = re.sub(r"parametrizations\.(.+)\.original$", r"\1", name)
+            for pattern, replacement in self.CHECKPOINT_KEYS.items():
+                name = re.sub(pattern, replacement, name)
+            tensors[name] = parameter
+        return tensors
+
+
+class ContextPrompts(nn.Module):
+    """Embedded class prompts "<context> <name>." into which M learned context tokens are written.
+
+    Args:
+        clip: owner of the token embedding.
+        classnames: C names; underscores become spaces.
+        context: the text in front of the names, M words or more.
+        position: where the name stands: behind ("end"), inside ("middle") or before ("front") the context.
+        length: M.
+
+    Raises:
+        ValueError: unknown position, or a prompt longer than the context of the text tower.
+    """
+
+    embeddings: Tensor
+    order: Tensor
+
+    def __init__(
+        self, clip: CLIP, classnames: Sequence[str], context: str, length: int, position: str = "end"
+    ) -> None:
+        super().__init__()
+        names = [name.replace("_", " ") for name in classnames]
+        tokens = tokenize([f"{context} {name}." for name in names], clip.arch.context_length)
+        self.eot = tokens.argmax(dim=1)  # [C], on the CPU: reading it never waits for the device
+        self.length = length
+        with torch.no_grad():
+            embeddings = clip.token_embedding(tokens[:, : int(self.eot.max()) + 1].to(clip.token_embedding.weight.device))
+        self.register_buffer("embeddings", embeddings, persistent=False)  # [C, T, D]
+        name_lengths = (tokenize(names) != 0).sum(dim=1) - 2
+        self.register_buffer("order", self._token_order(name_lengths, position), persistent=False)  # [C, T]
+        self.reordered = position != "end"
+
+    def _token_order(self, name_lengths: Tensor, position: str) -> Tensor:
+        """For each class, which token of the "end" layout stands at each position: [C, T]."""
+        if position not in ("end", "middle", "front"):
+            raise ValueError(f"CLASS_TOKEN_POSITION is {position!r}; it must be 'end', 'middle' or 'front'")
+        before = {"end": self.length, "middle": self.length // 2, "front": 0}[position]
+        total = self.embeddings.shape[1]
+        rows = []
+        for name_length in name_lengths.tolist():
+            first_name = 1 + self.length
+            after_name = first_name + name_length
+            context = range(1, first_name)
+            rows.append([0, *context[:before], *range(first_name, after_name), *context[before:], *range(after_name, total)])
+        return torch.tensor(rows)
+
+    def forward(self, context: Tensor, classes: Tensor | None = None, deep: Sequence[Tensor] = ()) -> TextPrompts:
+        """Prompts with ``context`` ([M, D] for all classes or [C, M, D], one a class) written in.
+
+        Args:
+            classes: [L] class indices to prompt, in this order; all when None.
+        """
+        embeddings, order, eot = self.embeddings, self.order, self.eot
+        if classes is not None:
+            eot, on_device = eot[classes.cpu()], classes.to(embeddings.device)
+            embeddings, order = embeddings[on_device], order[on_device]
+            context = context[on_device] if context.dim() == 3 else context
+        longest = int(eot.max()) + 1 if len(eot) else 1
+        context = context.expand(len(embeddings), -1, -1)
+        x = torch.cat([embeddings[:, :1], context, embeddings[:, 1 + self.length : longest]], dim=1)
+        if self.reordered:
+            x = x.gather(1, order[:, :longest, None].expand_as(x))
+        return TextPrompts(x, eot, deep)
+
+
+def initial_context(clip: CLIP, text: str, length: int) -> Tensor:
+    """Embeddings [length, D] of the first words of ``text``."""
+    token_embedding = clip.token_embedding
+    tokens = tokenize(text)[0, 1 : 1 + length].to(token_embedding.weight.device)
+    with torch.no_grad():
+        return token_embedding(tokens).clone()

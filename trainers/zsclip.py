@@ -1,0 +1,60 @@
+"""Zero-shot CLIP with hand-written prompts: one template, or an ensemble of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from yacs.config import CfgNode as CN
+
+from clip import CLIP, tokenize
+from dassl.engine import TRAINER_REGISTRY, TrainerX
+from trainers.base import load_clip
+from trainers.templates import SELECTED_TEMPLATES, dataset_template
+
+
+@TRAINER_REGISTRY.register()
+class ZeroshotCLIP(TrainerX):
+    """CLIP with the data set's template (Eq. 1 of the DPC paper)."""
+
+    OPTIONS: dict[str, CN] = {}
+
+    def templates(self) -> list[str]:
+        return [dataset_template(self.cfg.DATASET.NAME)]
+
+    def build_model(self) -> None:
+        self.model = load_clip(self.cfg).to(self.device).requires_grad_(False)
+        self.text_features = ensemble_features(self.model, self.dm.dataset.classnames, self.templates())
+
+    def train(self) -> None:
+        raise ValueError(f"{type(self).__name__} has nothing to train: add --eval-only")
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Nothing to load."""
+
+    def model_inference(self, images: Tensor) -> Tensor:
+        """Logits [B, C]."""
+        features = F.normalize(self.model.encode_image(images), dim=-1)
+        return self.model.logit_scale.exp() * features @ self.text_features.t()
+
+
+@TRAINER_REGISTRY.register()
+class ZeroshotCLIP2(ZeroshotCLIP):
+    """CLIP with prompt ensembling over seven selected templates and the data set's own."""
+
+    def templates(self) -> list[str]:
+        own = [] if self.cfg.DATASET.NAME == "ImageNet" else super().templates()
+        return [*SELECTED_TEMPLATES, *own]
+
+
+@torch.no_grad()
+def ensemble_features(model: CLIP, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
+    """Normalised mean over templates of the normalised text features: [C, E]."""
+    device = model.positional_embedding.device
+    total = torch.zeros(len(classnames), model.arch.embed_dim, device=device)
+    for template in templates:
+        texts = [template.format(name.replace("_", " ")) for name in classnames]
+        total += F.normalize(model.encode_text(tokenize(texts, model.arch.context_length).to(device)), dim=-1)
+    return F.normalize(total / len(templates), dim=-1)
