@@ -53,13 +53,19 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
             raise ValueError(f"DATALOADER.K_TRANSFORMS is {self.k_tfm}, but there is no transform to repeat")
         self.return_img0 = cfg.DATALOADER.RETURN_IMG0
         self.epoch = 0
-        # Unseeded runs differ from each other, but not from their own resumption.
         self.seed = cfg.SEED if cfg.SEED >= 0 else torch.initial_seed()
         self._transforms = {
             "img" if i == 0 else f"img{i + 1}": seedable(t) for i, t in enumerate(_as_list(transform))
         }
         interpolation = functional.INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
         self._resize = lambda img: functional.resize(img, cfg.INPUT.SIZE, interpolation)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Fix the random draws of the coming epoch."""
+        self.epoch = epoch
+        if self.cfg.SEED < 0:
+            # An unseeded run that is resumed has got its own random numbers back by now.
+            self.seed = torch.initial_seed()
 
     def __len__(self) -> int:
         return len(self.data_source)
@@ -229,7 +235,7 @@ class DataManager:
         self.cache.prefetch(item.impath for item in self.dataset.train_x)
         for loader in (self.train_loader_x, self.train_loader_u):
             if loader is not None and isinstance(loader.dataset, DatasetWrapper):
-                loader.dataset.epoch = epoch
+                loader.dataset.set_epoch(epoch)
 
     def load_item(self, item: Datum, seed: int | None = None, is_train: bool = True) -> torch.Tensor:
         """The image of any ``Datum`` through the memory and the train (or test) transform, [3, H, W].

@@ -1,7 +1,9 @@
 """Helpers: files, checkpoints, logs, meters, random numbers, registries."""
 
 from dassl.utils.checkpoint import (
+    check_state_dict,
     count_num_param,
+    find_checkpoint,
     latest_checkpoint,
     load_checkpoint,
     load_pretrained_weights,
@@ -35,8 +37,10 @@ __all__ = [
     "atomic_path",
     "check_availability",
     "check_isfile",
+    "check_state_dict",
     "collect_env_info",
     "count_num_param",
+    "find_checkpoint",
     "get_rng_state",
     "git_commit",
     "latest_checkpoint",

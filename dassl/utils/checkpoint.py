@@ -65,8 +65,8 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
                 f"Checkpoint {fpath!r} is refused: it holds {refused[1]}, but only tensors, plain values and "
                 "the known optimisers and schedulers are read"
             ) from error
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"Checkpoint {fpath!r} is damaged or not a checkpoint: {reason}") from error
+        size = os.path.getsize(fpath)
+        raise ValueError(f"Checkpoint {fpath!r} is damaged or not a checkpoint ({size:,} bytes)") from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f"Checkpoint {fpath!r} holds a {type(checkpoint).__name__}, not a dict")
     return checkpoint
@@ -127,6 +127,48 @@ def latest_checkpoint(fdir: str) -> str:
     """
     with open(os.path.join(fdir, "checkpoint"), encoding="utf-8") as file:
         return os.path.join(fdir, file.readline().strip())
+
+
+def find_checkpoint(folder: str, epoch: int | None = None) -> str:
+    """The path of a model's checkpoint in ``folder``.
+
+    Args:
+        folder: ``<output-dir>/<model name>``.
+        epoch: number of epochs behind the checkpoint, -1 for the last one there is, None for the best one,
+            ``model-best.pth.tar``.
+
+    Raises:
+        FileNotFoundError: it does not exist; the message lists what does.
+    """
+    prefix = "model.pth.tar-"
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    epochs = sorted(int(n.removeprefix(prefix)) for n in names if re.fullmatch(re.escape(prefix) + r"\d+", n))
+    if epoch == -1 and epochs:
+        epoch = epochs[-1]
+    name = "model-best.pth.tar" if epoch is None else f"{prefix}{epoch}"
+    if name not in names:
+        listed = ", ".join(map(str, epochs)) or "none"
+        best = "there is" if "model-best.pth.tar" in names else "there is no"
+        wanted = "checkpoint of any epoch" if epoch == -1 else name
+        found = f"Epochs there: {listed}; {best} model-best.pth.tar"
+        raise FileNotFoundError(f"No {wanted} in {folder!r}. {found}")
+    return os.path.join(folder, name)
+
+
+def check_state_dict(
+    state_dict: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], source: str
+) -> None:
+    """Raise a ``ValueError`` naming ``source`` unless both have the same keys and shapes."""
+    problems = [f"{key} is missing" for key in expected if key not in state_dict]
+    problems += [f"{key} is not part of the model" for key in state_dict if key not in expected]
+    problems += [
+        f"{key} has the shape {list(value.shape)}, not {list(expected[key].shape)}"
+        for key, value in state_dict.items()
+        if key in expected and value.shape != expected[key].shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise ValueError(f"The weights of {source} do not fit the model: {shown}")
 
 
 def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:

@@ -1,0 +1,6 @@
+"""The training loop: the registry of trainers and their base classes."""
+
+from dassl.engine.build import TRAINER_REGISTRY, build_trainer
+from dassl.engine.trainer import SimpleTrainer, TrainerBase, TrainerX
+
+__all__ = ["TRAINER_REGISTRY", "SimpleTrainer", "TrainerBase", "TrainerX", "build_trainer"]

@@ -1,0 +1,76 @@
+"""What an evaluation leaves behind: a line of ``results.jsonl`` and, on request, ``logits.npz``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from yacs.config import CfgNode
+
+from dassl.config import config_hash
+from dassl.utils import atomic_path, git_commit, mkdir_if_missing
+
+logger = logging.getLogger(__name__)
+
+
+def append_result(cfg: CfgNode, split: str, epoch: int, results: Mapping[str, float]) -> None:
+    """Append a line to ``<OUTPUT_DIR>/results.jsonl``; ``epoch`` epochs of training lie behind it."""
+    record = {
+        "method": cfg.TRAINER.NAME,
+        "dataset": cfg.DATASET.NAME,
+        "split": split,
+        "subsample_classes": cfg.DATASET.SUBSAMPLE_CLASSES,
+        "shots": cfg.DATASET.NUM_SHOTS,
+        "seed": cfg.SEED,
+        "epoch": epoch,
+        "metrics": {name: _plain(value) for name, value in results.items()},
+        "config_hash": config_hash(cfg),
+        "git_commit": git_commit(),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    mkdir_if_missing(cfg.OUTPUT_DIR)
+    # One write of one line: two runs never mix theirs.
+    with open(os.path.join(cfg.OUTPUT_DIR, "results.jsonl"), "a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def _plain(value: Any) -> float | int:
+    return value if isinstance(value, int) else float(value)
+
+
+class LogitRecorder:
+    """Collects the logits of an evaluation."""
+
+    def __init__(self) -> None:
+        self._impaths: list[str] = []
+        self._labels: list[np.ndarray] = []
+        self._logits: list[np.ndarray] = []
+
+    def add(self, impaths: Sequence[str], labels: torch.Tensor, logits: torch.Tensor) -> None:
+        """Add one batch: paths and labels [B], logits [B, C]."""
+        self._impaths.extend(impaths)
+        self._labels.append(labels.cpu().numpy().astype(np.int64))
+        self._logits.append(logits.float().cpu().numpy())
+
+    def write(self, fpath: str, root: str, classnames: Sequence[str]) -> None:
+        """Write ``impath`` (relative to ``root`` when below it), ``label``, ``logits`` and ``classnames``."""
+        with atomic_path(fpath) as path, open(path, "wb") as file:
+            np.savez_compressed(
+                file,
+                impath=np.array([_below(path, root) for path in self._impaths]),
+                label=np.concatenate(self._labels),
+                logits=np.concatenate(self._logits),
+                classnames=np.array(list(classnames)),
+            )
+        logger.info("Logits saved to %s", fpath)
+
+
+def _below(path: str, root: str) -> str:
+    relative = os.path.relpath(path, os.path.expanduser(root)) if root else path
+    return path if relative.startswith(os.pardir) else relative

@@ -1,0 +1,100 @@
+"""The resume file: all that the rest of a run depends on, so that it goes on as if never interrupted."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from yacs.config import CfgNode
+
+from dassl.config import relevant_settings
+from dassl.utils import get_rng_state, load_checkpoint, set_rng_state, write_checkpoint
+
+if TYPE_CHECKING:
+    from dassl.engine.base import TrainerBase
+
+logger = logging.getLogger(__name__)
+
+RESUME_FILE = "resume.pth.tar"
+
+
+def resume_path(directory: str) -> str:
+    """The resume file of the run in ``directory``."""
+    return os.path.join(directory, RESUME_FILE)
+
+
+def save_resume_file(trainer: TrainerBase, cfg: CfgNode, directory: str, epoch: int) -> None:
+    """Replace the resume file atomically; ``epoch`` epochs are behind it."""
+    scaler = getattr(trainer, "scaler", None)
+    state = {
+        "epoch": epoch,
+        "settings": relevant_settings(cfg),
+        "models": {name: trainer.model_state_dict(name) for name in trainer.get_model_names()},
+        "optimizers": {name: _state(part) for name, part in trainer.optims.items()},
+        "schedulers": {name: _state(part) for name, part in trainer.scheds.items()},
+        "scaler": _state(scaler),
+        "best_result": float(trainer.best_result),
+        "extra": trainer.extra_state(),
+        "rng": get_rng_state(),
+    }
+    write_checkpoint(state, resume_path(directory))
+
+
+def load_resume_file(trainer: TrainerBase, cfg: CfgNode, directory: str) -> int:
+    """Restore the run in ``directory``.
+
+    Returns:
+        The number of epochs behind it.
+
+    Raises:
+        ValueError: the file is damaged, belongs to a run with other settings or does not fit the models.
+    """
+    path = resume_path(directory)
+    state = load_checkpoint(path)
+    if missing := {"epoch", "settings", "models", "optimizers", "schedulers", "rng"} - set(state):
+        raise ValueError(f"{path!r} is not a resume file: it lacks {', '.join(sorted(missing))}")
+    check_settings(state["settings"], cfg, path)
+    if set(state["models"]) != set(trainer.get_model_names()):
+        names = trainer.get_model_names()
+        raise ValueError(f"{path!r} holds the models {sorted(state['models'])}, not {sorted(names)}")
+    for name, weights in state["models"].items():
+        trainer.load_model_state_dict(name, weights)
+    _restore(trainer.optims, state["optimizers"])
+    _restore(trainer.scheds, state["schedulers"])
+    _restore({"scaler": getattr(trainer, "scaler", None)}, {"scaler": state.get("scaler")})
+    trainer.best_result = state["best_result"]
+    trainer.load_extra_state(state["extra"])
+    set_rng_state(state["rng"])
+    return state["epoch"]
+
+
+def remove_resume_file(directory: str) -> None:
+    """Remove the resume file, if any."""
+    if os.path.exists(resume_path(directory)):
+        os.remove(resume_path(directory))
+
+
+def check_settings(written: dict[str, str], cfg: CfgNode, path: str) -> None:
+    """Raise a ``ValueError`` when ``path`` was written under settings that differ in what they compute."""
+    current = relevant_settings(cfg)
+    changed = sorted(key for key in written.keys() | current.keys() if written.get(key) != current.get(key))
+    if changed:
+        shown = "; ".join(
+            f"{key} was {written.get(key, 'absent')}, now {current.get(key, 'absent')}" for key in changed[:5]
+        )
+        more = f"; and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise ValueError(
+            f"{path!r} belongs to a run with other settings ({shown}{more}). "
+            "Choose another --output-dir, go back to those settings, or delete the old run"
+        )
+
+
+def _state(part: Any) -> dict[str, Any] | None:
+    return None if part is None else part.state_dict()
+
+
+def _restore(parts: dict[str, Any], states: dict[str, Any]) -> None:
+    for name, part in parts.items():
+        if part is not None and states.get(name) is not None:
+            part.load_state_dict(states[name])

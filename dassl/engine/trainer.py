@@ -1,0 +1,271 @@
+"""Trainers that read their data and settings from the configuration."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import torch
+from yacs.config import CfgNode
+
+from dassl.config import relevant_settings
+from dassl.data import DataManager
+from dassl.engine import resume
+from dassl.engine.base import TrainerBase
+from dassl.engine.report import LogitRecorder, append_result
+from dassl.evaluation import build_evaluator
+from dassl.utils import AverageMeter, MetricMeter, check_availability, on_terminal, progress
+from dassl.utils.logger import PROGRESS_LOGGER
+
+__all__ = ["SimpleTrainer", "TrainerBase", "TrainerX"]
+
+logger = logging.getLogger(__name__)
+progress_logger = logging.getLogger(PROGRESS_LOGGER)
+
+
+class SimpleTrainer(TrainerBase):
+    """Builds data, model and evaluator from ``cfg``; evaluates, saves and resumes.
+
+    A subclass implements ``build_model`` (which calls ``register_model``) and ``run_epoch``, and may override
+    ``check_cfg``, ``build_data_loader`` and the hooks of ``TrainerBase``.
+    """
+
+    model: Any
+    scaler: Any = None  # a gradient scaler that a subclass sets is part of the resume file
+
+    def __init__(self, cfg: CfgNode) -> None:
+        super().__init__()
+        _check_common_settings(cfg)
+        self.check_cfg(cfg)
+        use_cuda = cfg.USE_CUDA and torch.cuda.is_available()
+        self.device = torch.device("cuda" if use_cuda else "cpu")
+        self.max_epoch = cfg.OPTIM.MAX_EPOCH
+        self.output_dir = cfg.OUTPUT_DIR
+        self.cfg = cfg
+        self.build_data_loader()
+        self.build_model()
+        self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        """Raise a ``ValueError`` when the trainer cannot work with ``cfg``."""
+
+    def build_data_loader(self) -> None:
+        """Create the data manager ``dm`` and take over its loaders and facts."""
+        dm = DataManager(self.cfg)
+        self.train_loader_x = dm.train_loader_x
+        self.train_loader_u = dm.train_loader_u
+        self.val_loader = dm.val_loader
+        self.test_loader = dm.test_loader
+        self.num_classes = dm.num_classes
+        self.num_source_domains = dm.num_source_domains
+        self.lab2cname = dm.lab2cname
+        self.dm: Any = dm
+
+    def build_model(self) -> None:
+        """Build ``model``, optimiser and scheduler, and register them."""
+        raise NotImplementedError(f"{type(self).__name__} must implement build_model")
+
+    def train(self) -> None:  # type: ignore[override]
+        """Train from where the last run stopped, or from the start."""
+        if self.max_epoch < 1:
+            raise ValueError(f"OPTIM.MAX_EPOCH must be at least 1 to train, got {self.max_epoch}")
+        super().train(self.start_epoch, self.max_epoch)
+
+    # Hooks
+
+    def before_train(self) -> None:
+        directory = self.cfg.RESUME or self.output_dir
+        self.start_epoch = self.epochs_trained = self.resume_model_if_exist(directory)
+        if self.start_epoch:
+            logger.info("Resuming %s after epoch %d of %d", directory, self.start_epoch, self.max_epoch)
+        elif self.cfg.RESUME:
+            raise FileNotFoundError(f"RESUME {directory!r} holds no run to resume")
+        if self.cfg.TRAIN.TENSORBOARD:
+            self.init_writer(os.path.join(self.output_dir, "tensorboard"))
+        self.time_start = time.time()
+
+    def before_epoch(self) -> None:
+        set_epoch = getattr(self.dm, "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(self.epoch)
+
+    def after_epoch(self) -> None:
+        last_epoch = self.epoch + 1 == self.max_epoch
+        frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
+        if self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST:
+            result = self.test(split="val")
+            if result > self.best_result:
+                self.best_result = result
+                self.save_model(
+                    self.epoch, self.output_dir, val_result=result, model_name="model-best.pth.tar"
+                )
+        if last_epoch or (frequency > 0 and (self.epoch + 1) % frequency == 0):
+            self.save_model(self.epoch, self.output_dir)
+
+    def after_train(self) -> None:
+        logger.info("Training took %s", timedelta(seconds=round(time.time() - self.time_start)))
+        if not self.cfg.TEST.NO_TEST:
+            if self.cfg.TEST.FINAL_MODEL == "best_val":
+                self.load_model(self.output_dir)
+            self.test()
+        self.close_writer()
+
+    # Checkpoints
+
+    def checkpoint_extras(self, name: str) -> dict[str, Any]:
+        """The settings of the run. An override adds to them: ``{**super().checkpoint_extras(name), ...}``."""
+        return {"settings": relevant_settings(self.cfg)}
+
+    def save_resume_point(self) -> None:
+        resume.save_resume_file(self, self.cfg, self.output_dir, self.epoch + 1)
+
+    def remove_resume_point(self) -> None:
+        resume.remove_resume_file(self.output_dir)
+
+    def resume_model_if_exist(self, directory: str) -> int:
+        """Go on from the resume file in ``directory``, else from its last checkpoints (not bit for bit).
+
+        Returns:
+            The number of epochs behind it, 0 if there is nothing.
+
+        Raises:
+            ValueError: what is there belongs to a run with other settings.
+        """
+        if self.get_model_names() and os.path.exists(resume.resume_path(directory)):
+            return resume.load_resume_file(self, self.cfg, directory)
+        epoch = super().resume_model_if_exist(directory)
+        if 0 < epoch < self.max_epoch:
+            logger.warning(
+                "%s has checkpoints but no %s: after epoch %d the random numbers are not those of an "
+                "uninterrupted run", directory, resume.RESUME_FILE, epoch,
+            )  # fmt: skip
+        return epoch
+
+    def check_resumable(self, checkpoint: dict[str, Any], path: str) -> None:
+        """Refuse a checkpoint of a run with other settings, where it says so."""
+        if "settings" in checkpoint:
+            resume.check_settings(checkpoint["settings"], self.cfg, path)
+
+    # Evaluation
+
+    @torch.no_grad()
+    def test(self, split: str | None = None) -> float:
+        """Evaluate the current weights.
+
+        Args:
+            split: ``val`` (``test`` when the data set has no validation images) or ``test``; None takes
+                ``cfg.TEST.SPLIT``.
+
+        Returns:
+            The first result of the evaluator.
+        """
+        self.set_model_mode("eval")
+        self.evaluator.reset()
+        split = split or self.cfg.TEST.SPLIT
+        if split == "val" and self.val_loader is None:
+            logger.warning("The data set has no validation images: the test images are used instead")
+            split = "test"
+        loader = self.val_loader if split == "val" else self.test_loader
+        assert loader is not None
+        logger.info("Evaluating the %s split", split)
+
+        recorder = LogitRecorder() if self.cfg.TEST.SAVE_LOGITS else None
+        with progress(f"Evaluating {split}", len(loader)) as bar:
+            for batch in loader:
+                images, labels = self.parse_batch_test(batch)
+                logits = self.model_inference(images)
+                self.evaluator.process(logits, labels)
+                if recorder is not None:
+                    recorder.add(batch["impath"], labels, logits)
+                bar.update()
+        results = self.evaluator.evaluate()
+        if recorder is not None:
+            path = os.path.join(self.output_dir, "logits.npz")
+            recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
+        for name, value in results.items():
+            self.write_scalar(f"{split}/{name}", value, self.epoch)
+        append_result(self.cfg, split, self.epochs_trained, results)
+        return next(iter(results.values()))
+
+    def model_inference(self, input: torch.Tensor) -> torch.Tensor:
+        return self.model(input)
+
+    def parse_batch_test(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images [B, 3, H, W] and labels [B] on the device."""
+        return self._to_device(batch["img"]), self._to_device(batch["label"])
+
+    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.device, non_blocking=True)
+
+
+class TrainerX(SimpleTrainer):
+    """Trains on labelled images: an epoch is one pass over ``train_loader_x``.
+
+    A subclass implements ``build_model`` and ``forward_backward``; the latter calls ``update_lr`` after the
+    last batch.
+    """
+
+    def run_epoch(self) -> None:
+        self.set_model_mode("train")
+        losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
+        self.num_batches = len(self.train_loader_x)
+        frequency = min(self.cfg.TRAIN.PRINT_FREQ, self.num_batches)
+        end = time.time()
+        with progress(f"Epoch {self.epoch + 1}/{self.max_epoch}", self.num_batches) as bar:
+            for batch_idx, batch in enumerate(self.train_loader_x):
+                self.batch_idx = batch_idx
+                data_time.update(time.time() - end)
+                summary = self.forward_backward(batch) or {}
+                self._guard.check(self.where(), summary)
+                losses.update(summary)
+                batch_time.update(time.time() - end)
+                if (self.batch_idx + 1) % frequency == 0:
+                    self._guard.flush()
+                    self._report_progress(losses, batch_time, data_time, bar)
+                if self._writer is not None:
+                    self._write_curves(losses)
+                bar.update()
+                end = time.time()
+        self._guard.flush()
+
+    def _report_progress(
+        self, losses: MetricMeter, batch_time: AverageMeter, data_time: AverageMeter, bar: Any
+    ) -> None:
+        batches_left = self.num_batches - self.batch_idx - 1
+        batches_left += (self.max_epoch - self.epoch - 1) * self.num_batches
+        eta = timedelta(seconds=int(batch_time.avg * batches_left))
+        state = f"{losses} lr {self.get_current_lr():.4e} eta {eta}"
+        progress_logger.info(
+            f"epoch [{self.epoch + 1}/{self.max_epoch}] batch [{self.batch_idx + 1}/{self.num_batches}] "
+            f"time {batch_time.val:.3f} ({batch_time.avg:.3f}) "
+            f"data {data_time.val:.3f} ({data_time.avg:.3f}) {state}"
+        )
+        if on_terminal():
+            bar.set_postfix_str(state)
+
+    def _write_curves(self, losses: MetricMeter) -> None:
+        step = self.epoch * self.num_batches + self.batch_idx
+        for name, meter in losses.meters.items():
+            self.write_scalar(f"train/{name}", meter.avg, step)
+        self.write_scalar("train/lr", self.get_current_lr(), step)
+
+    def forward_backward(self, batch: dict[str, Any]) -> Mapping[str, float | torch.Tensor] | None:
+        raise NotImplementedError(f"{type(self).__name__} must implement forward_backward")
+
+    def parse_batch_train(self, batch: dict[str, Any]) -> Any:
+        """Images [B, 3, H, W], labels [B] and domains [B] on the device."""
+        return tuple(self._to_device(batch[key]) for key in ("img", "label", "domain"))
+
+
+def _check_common_settings(cfg: CfgNode) -> None:
+    check_availability(cfg.TEST.SPLIT, ["test", "val"])
+    check_availability(cfg.TEST.FINAL_MODEL, ["last_step", "best_val"])
+    if cfg.TRAIN.PRINT_FREQ < 1:
+        raise ValueError(f"TRAIN.PRINT_FREQ must be at least 1, got {cfg.TRAIN.PRINT_FREQ}")
+    if cfg.TRAIN.TENSORBOARD and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError("TRAIN.TENSORBOARD is True, but the package tensorboard is not installed")
