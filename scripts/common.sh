@@ -126,15 +126,13 @@ train_py() { # TRAINER CFG DIR CLASSES OPTION...
 }
 
 train_run() { # TRAINER CFG DIR CLASSES [KEY VALUE ...]
-    local dir=$3
-    if has_result "$dir" && [[ -n "$(last_epoch "$dir")" ]]; then
+    local dir=$3 resume=()
+    if [[ -e "$dir/resume.pth.tar" ]]; then # there from the first epoch on, removed at the very end
+        resume=(--resume "$dir")
+        say "going on where it stopped: $dir"
+    elif has_result "$dir" && [[ -n "$(last_epoch "$dir")" ]]; then
         say "finished before, skipped: $dir (remove that folder to run it again)"
         return
-    fi
-    local resume=()
-    if [[ -n "$(last_epoch "$dir")" ]]; then
-        resume=(--resume "$dir")
-        say "resuming behind epoch $(last_epoch "$dir"): $dir"
     else
         say "training: $dir"
     fi

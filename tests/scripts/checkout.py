@@ -28,10 +28,11 @@ out = pathlib.Path(value("--output-dir"))
 out.mkdir(parents=True, exist_ok=True)
 if "--eval-only" not in words:
     (out / "prompt_learner").mkdir(exist_ok=True)
-    killed = trainer == os.environ.get("STUB_KILLED")
-    (out / "prompt_learner" / "checkpoint").write_text("model.pth.tar-%d\\n" % (2 if killed else 5))
-    if killed:
+    if trainer == os.environ.get("STUB_KILLED"):
+        (out / "resume.pth.tar").touch()
         sys.exit(137)
+    (out / "resume.pth.tar").unlink(missing_ok=True)
+    (out / "prompt_learner" / "checkpoint").write_text("model.pth.tar-5\\n")
 with open(out / "results.jsonl", "a") as file:
     record = {{"method": trainer, "dataset": value("--dataset-config-file").split("/")[-1][:-5].title()}}
     record |= {{"split": "test", "subsample_classes": value("DATASET.SUBSAMPLE_CLASSES"), "shots": 16}}
