@@ -14,7 +14,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dassl.engine.anomaly import LossGuard
-from dassl.utils import check_state_dict, find_checkpoint, latest_checkpoint, load_checkpoint, save_checkpoint
+from dassl.engine.checkpoint import find_checkpoint
+from dassl.utils import check_state_dict, latest_checkpoint, load_checkpoint, save_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +111,28 @@ class TrainerBase:
         """Further entries of the checkpoints of the model ``name``: tensors and plain values."""
         return {}
 
+    def checkpoint_origin(self) -> dict[str, Any]:
+        """Entries of every checkpoint that say which run wrote it."""
+        return {}
+
+    def resume_state_dict(self, name: str) -> dict[str, torch.Tensor]:
+        """What the resume file holds of the model ``name``: its state without the frozen parameters.
+
+        Those are the same whenever the model is built; a trainer that changes them must override this.
+        """
+        model = self._models[name]
+        frozen = {key for key, value in model.named_parameters() if not value.requires_grad}
+        return {key: value for key, value in model.state_dict().items() if key not in frozen}
+
+    def load_resume_state_dict(self, name: str, state_dict: Mapping[str, torch.Tensor]) -> None:
+        """Take over what ``resume_state_dict`` gave.
+
+        Raises:
+            ValueError: a key is missing, unknown or has a wrong shape.
+        """
+        check_state_dict(state_dict, self.resume_state_dict(name), source=name)
+        self._models[name].load_state_dict({**self._models[name].state_dict(), **state_dict})
+
     def extra_state(self) -> dict[str, Any]:
         """What else the rest of a run depends on, for the resume file: tensors and plain values."""
         return {}
@@ -136,6 +159,7 @@ class TrainerBase:
                 "optimizer": None if optim is None else optim.state_dict(),
                 "scheduler": None if sched is None else sched.state_dict(),
                 "val_result": None if val_result is None else float(val_result),
+                **self.checkpoint_origin(),
                 **self.checkpoint_extras(name),
             }
             save_checkpoint(state, os.path.join(directory, name), is_best=is_best, model_name=model_name)
@@ -155,7 +179,7 @@ class TrainerBase:
             logger.info("No checkpoint is loaded: no directory is given")
             return
         for name in self.get_model_names():
-            path = find_checkpoint(os.path.join(directory, name), epoch)
+            path = str(find_checkpoint(directory, name, epoch))
             checkpoint = self.read_model_checkpoint(path)
             self._load_weights(name, checkpoint, path)
             logger.info(

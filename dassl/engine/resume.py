@@ -30,7 +30,7 @@ def save_resume_file(trainer: TrainerBase, cfg: CfgNode, directory: str, epoch: 
     state = {
         "epoch": epoch,
         "settings": relevant_settings(cfg),
-        "models": {name: trainer.model_state_dict(name) for name in trainer.get_model_names()},
+        "models": {name: trainer.resume_state_dict(name) for name in trainer.get_model_names()},
         "optimizers": {name: _state(part) for name, part in trainer.optims.items()},
         "schedulers": {name: _state(part) for name, part in trainer.scheds.items()},
         "scaler": _state(scaler),
@@ -59,7 +59,7 @@ def load_resume_file(trainer: TrainerBase, cfg: CfgNode, directory: str) -> int:
         names = trainer.get_model_names()
         raise ValueError(f"{path!r} holds the models {sorted(state['models'])}, not {sorted(names)}")
     for name, weights in state["models"].items():
-        trainer.load_model_state_dict(name, weights)
+        trainer.load_resume_state_dict(name, weights)
     _restore(trainer.optims, state["optimizers"])
     _restore(trainer.scheds, state["schedulers"])
     _restore({"scaler": getattr(trainer, "scaler", None)}, {"scaler": state.get("scaler")})

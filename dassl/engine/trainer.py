@@ -117,8 +117,7 @@ class SimpleTrainer(TrainerBase):
 
     # Checkpoints
 
-    def checkpoint_extras(self, name: str) -> dict[str, Any]:
-        """The settings of the run. An override adds to them: ``{**super().checkpoint_extras(name), ...}``."""
+    def checkpoint_origin(self) -> dict[str, Any]:
         return {"settings": relevant_settings(self.cfg)}
 
     def save_resume_point(self) -> None:

@@ -3,7 +3,6 @@
 from dassl.utils.checkpoint import (
     check_state_dict,
     count_num_param,
-    find_checkpoint,
     latest_checkpoint,
     load_checkpoint,
     load_pretrained_weights,
@@ -40,7 +39,6 @@ __all__ = [
     "check_state_dict",
     "collect_env_info",
     "count_num_param",
-    "find_checkpoint",
     "get_rng_state",
     "git_commit",
     "latest_checkpoint",

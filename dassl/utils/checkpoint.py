@@ -129,32 +129,6 @@ def latest_checkpoint(fdir: str) -> str:
         return os.path.join(fdir, file.readline().strip())
 
 
-def find_checkpoint(folder: str, epoch: int | None = None) -> str:
-    """The path of a model's checkpoint in ``folder``.
-
-    Args:
-        folder: ``<output-dir>/<model name>``.
-        epoch: number of epochs behind the checkpoint, -1 for the last one there is, None for the best one,
-            ``model-best.pth.tar``.
-
-    Raises:
-        FileNotFoundError: it does not exist; the message lists what does.
-    """
-    prefix = "model.pth.tar-"
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    epochs = sorted(int(n.removeprefix(prefix)) for n in names if re.fullmatch(re.escape(prefix) + r"\d+", n))
-    if epoch == -1 and epochs:
-        epoch = epochs[-1]
-    name = "model-best.pth.tar" if epoch is None else f"{prefix}{epoch}"
-    if name not in names:
-        listed = ", ".join(map(str, epochs)) or "none"
-        best = "there is" if "model-best.pth.tar" in names else "there is no"
-        wanted = "checkpoint of any epoch" if epoch == -1 else name
-        found = f"Epochs there: {listed}; {best} model-best.pth.tar"
-        raise FileNotFoundError(f"No {wanted} in {folder!r}. {found}")
-    return os.path.join(folder, name)
-
-
 def check_state_dict(
     state_dict: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], source: str
 ) -> None:

@@ -58,6 +58,10 @@ def setup_logger(output: str | None = None) -> None:
     An existing log is kept: the time of its last line is appended to its name.
     """
     root = logging.getLogger()
+    for handler in list(root.handlers):
+        # Such a handler (of logging.basicConfig) would write every line to the terminal once more.
+        if type(handler) is logging.StreamHandler and handler.stream in (sys.stdout, sys.__stdout__):
+            root.removeHandler(handler)
     if not any(isinstance(handler, _StdoutHandler) for handler in root.handlers):
         root.addHandler(_StdoutHandler())
         root.setLevel(logging.INFO)
