@@ -1,0 +1,36 @@
+"""Where the checkpoints of a run lie: ``<output-dir>/<model name>/model.pth.tar-<epoch>``."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+PREFIX = "model.pth.tar-"
+BEST = "model-best.pth.tar"
+
+
+def find_checkpoint(directory: str | Path, name: str, epoch: int | None = None) -> Path:
+    """The checkpoint of the model ``name`` of the run in ``directory``.
+
+    Args:
+        epoch: number of epochs behind it; -1 for the last there is, None for the best, ``model-best.pth.tar``.
+
+    Raises:
+        FileNotFoundError: it does not exist; the message lists what does.
+    """
+    folder = Path(directory) / name
+    names = os.listdir(folder) if folder.is_dir() else []
+    epochs = sorted(int(n.removeprefix(PREFIX)) for n in names if re.fullmatch(re.escape(PREFIX) + r"\d+", n))
+    if epoch == -1 and epochs:
+        epoch = epochs[-1]
+    file_name = BEST if epoch is None else f"{PREFIX}{epoch}"
+    if file_name in names:
+        return folder / file_name
+
+    wanted = "checkpoint of any epoch" if epoch == -1 else file_name
+    if not folder.is_dir():
+        raise FileNotFoundError(f"No {wanted} in {str(folder)!r}: there is no such folder")
+    listed = ", ".join(map(str, epochs)) or "none"
+    best = "there is" if BEST in names else "there is no"
+    raise FileNotFoundError(f"No {wanted} in {str(folder)!r}. Epochs there: {listed}; {best} {BEST}")
