@@ -3,11 +3,27 @@
 from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY
+from trainers.cocoop import CoCoOp
 from trainers.coop import CoOp
 from trainers.coop_dpc import CoOp_DPC
+from trainers.ivlp import IVLP
+from trainers.maple import MaPLe
+from trainers.promptsrc import PromptSRC
+from trainers.vpt import VPT
 from trainers.zsclip import ZeroshotCLIP, ZeroshotCLIP2
 
-__all__ = ["CoOp", "CoOp_DPC", "ZeroshotCLIP", "ZeroshotCLIP2", "extend_cfg"]
+__all__ = [
+    "IVLP",
+    "VPT",
+    "CoCoOp",
+    "CoOp",
+    "CoOp_DPC",
+    "MaPLe",
+    "PromptSRC",
+    "ZeroshotCLIP",
+    "ZeroshotCLIP2",
+    "extend_cfg",
+]
 
 
 def extend_cfg(cfg: CN) -> None:

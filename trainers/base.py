@@ -11,7 +11,6 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -22,10 +21,8 @@ from yacs.config import CfgNode as CN
 import clip
 from clip import CLIP
 from dassl.engine import TrainerX
-from dassl.engine.checkpoint import find_checkpoint
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import load_checkpoint
 from trainers.precision import check_precision, supported_precision, tower_dtype
 from trainers.prompts import PromptLearner
 
@@ -33,8 +30,8 @@ logger = logging.getLogger(__name__)
 
 # Frozen tensors that the original repositories store beside the tuned ones.
 _FROZEN_KEYS = re.compile(
-    r"(prompt_learner\.)?(token_prefix|token_suffix)$|logit_scale$|dtype$|(image_encoder|text_encoder)\."
-    r"|prompt_learner\.(ZS_image_encoder|token_)"
+    r"(prompt_learner\.)?(token_prefix|token_suffix)$|logit_scale$"
+    r"|(prompt_learner\.ZS_)?(image|text)_encoder\.(?!.*VPT)"
 )
 
 
@@ -73,8 +70,21 @@ class PromptedCLIP(nn.Module):
         """[B, C], cosine similarity over the temperature (Eq. 4)."""
         return self.clip.logit_scale.exp() * image_features @ text_features.t()
 
+    def class_logits(
+        self, image_features: Tensor, classes: Tensor | None = None, text_features: Tensor | None = None
+    ) -> Tensor:
+        """Logits [B, L] of the given class indices, or of all classes.
+
+        Args:
+            text_features: those of ``classes``, where the caller has them already; a model whose text
+                features depend on the image leaves them aside.
+        """
+        if text_features is None:
+            text_features = self.text_features(classes)
+        return self.logits(image_features, text_features)
+
     def forward(self, images: Tensor) -> Tensor:
-        return self.logits(self.image_features(images), self.text_features())
+        return self.class_logits(self.image_features(images))
 
 
 class PromptTrainer(TrainerX):
@@ -84,11 +94,13 @@ class PromptTrainer(TrainerX):
         OPTIONS: the options that the method adds below ``cfg.TRAINER``, by node name.
         NODE: the node of ``OPTIONS`` that holds the method's ``PREC``.
         MODEL_NAME: folder of the checkpoints, as in the original repository.
+        MODEL: how the method's prompts meet the towers.
     """
 
     OPTIONS: dict[str, CN] = {}
     NODE: str
     MODEL_NAME = "prompt_learner"
+    MODEL = PromptedCLIP
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         """The tuned part. ``clip_model`` is float32 and on the CPU here."""
@@ -103,13 +115,13 @@ class PromptTrainer(TrainerX):
         clip_model = load_clip(cfg)
         learner = self.build_learner(clip_model, self.dm.dataset.classnames)
         clip.set_precision(clip_model, tower_dtype(self.precision))
-        self.model = PromptedCLIP(clip_model, learner).to(self.device)
-        if cfg.MODEL.INIT_WEIGHTS:
-            self.load_learner(Path(cfg.MODEL.INIT_WEIGHTS))
+        self.model = self.MODEL(clip_model, learner).to(self.device)
         self.optim = build_optimizer(learner, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.MODEL_NAME, learner, self.optim, self.sched)
         self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "amp" else None
+        if cfg.MODEL.INIT_WEIGHTS:
+            self._load_weights(self.MODEL_NAME, self.read_model_checkpoint(cfg.MODEL.INIT_WEIGHTS), cfg.MODEL.INIT_WEIGHTS)
 
     def autocast(self) -> AbstractContextManager:
         """Mixed precision where ``PREC`` is amp."""
@@ -118,6 +130,10 @@ class PromptTrainer(TrainerX):
         return nullcontext()
 
     # -- training ---------------------------------------------------------------------------------
+
+    def parse_batch_train(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Images [B, 3, H, W] and labels [B], on the device."""
+        return self._to_device(batch["img"]), self._to_device(batch["label"])
 
     def compute_loss(self, batch: Mapping[str, Any]) -> StepOutput:
         """Cross-entropy over all classes (Eq. 3)."""
@@ -157,46 +173,39 @@ class PromptTrainer(TrainerX):
     def model_inference(self, images: Tensor) -> Tensor:
         """Logits [B, C] against the text features of the running test."""
         with self.autocast():
-            return self.model.logits(self.model.image_features(images), self._text_features)
+            features = self.model.image_features(images)
+            return self.model.class_logits(features, text_features=self._text_features)
 
     # -- checkpoints ------------------------------------------------------------------------------
 
     def model_state_dict(self, name: str) -> dict[str, Tensor]:
         """Only what was tuned, under the original repository's keys."""
-        return {key: tensor.detach().cpu() for key, tensor in self.model.prompt_learner.tuned_tensors().items()}
+        return {key: tensor.detach() for key, tensor in self.model.prompt_learner.tuned_tensors().items()}
+
+    def load_model_state_dict(self, name: str, state_dict: Mapping[str, Tensor]) -> None:
+        """Take over tuned tensors, ours or the original repository's.
+
+        Raises:
+            ValueError: a key is missing, has a wrong shape or is of another method.
+        """
+        copy_tensors(state_dict, self.model.prompt_learner.tuned_tensors())
 
     def checkpoint_extras(self, name: str) -> dict[str, Any]:
-        """Entries beside upstream's that say where the prompts come from."""
+        """Also which method tuned the prompts, and on what."""
         return {
+            **super().checkpoint_extras(name),
             "trainer": type(self).__name__,
             "dataset": self.cfg.DATASET.NAME,
             "classnames": list(self.dm.dataset.classnames),
         }
 
-    def load_model(self, directory: str, epoch: int | None = None) -> None:
-        """Load the tuned tensors of a run, ours or the original repository's.
-
-        Args:
-            directory: output folder of the run; nothing is loaded when empty.
-            epoch: None for the best model, -1 for the last epoch.
-
-        Raises:
-            FileNotFoundError: no such checkpoint; names those that exist.
-            ValueError: the file belongs to another method, lacks a key or has a wrong shape.
-        """
-        if not directory:
-            logger.info("no --model-dir given: evaluating the prompts as initialised")
-            return
-        self.load_learner(find_checkpoint(directory, self.MODEL_NAME, epoch))
-
-    def load_learner(self, path: Path) -> None:
-        """Read one checkpoint file into the prompt learner."""
-        checkpoint = load_checkpoint(str(path))
+    def read_model_checkpoint(self, path: str) -> dict[str, Any]:
+        """Read one checkpoint, refusing one that another method of ours wrote."""
+        checkpoint = super().read_model_checkpoint(path)
         method = checkpoint.get("trainer", type(self).__name__)
         if method != type(self).__name__:
-            raise ValueError(f"{path} holds the prompts of {method}; this run is --trainer {type(self).__name__}")
-        copy_tensors(checkpoint["state_dict"], self.model.prompt_learner.tuned_tensors(), path)
-        logger.info("loaded %s (epoch %s)", path, checkpoint.get("epoch", "unknown"))
+            raise ValueError(f"{path!r} holds prompts of {method}, but this run is --trainer {type(self).__name__}")
+        return checkpoint
 
 
 def load_clip(cfg: CN) -> CLIP:
@@ -215,7 +224,7 @@ def load_clip(cfg: CN) -> CLIP:
     return model
 
 
-def copy_tensors(source: Mapping[str, Tensor], target: Mapping[str, Tensor], path: Path) -> None:
+def copy_tensors(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
     """Copy a checkpoint's tuned tensors into leaves of the same keys; its frozen ones are ignored.
 
     Raises:
@@ -228,9 +237,10 @@ def copy_tensors(source: Mapping[str, Tensor], target: Mapping[str, Tensor], pat
         if key in source and source[key].shape != tensor.shape
     ]
     foreign = [key for key in source if key not in target and not _FROZEN_KEYS.match(key)]
-    problems += [f"{key} is of another method" for key in foreign]
+    problems += [f"{key} is of another method or setting" for key in foreign]
     if problems:
-        raise ValueError(f"the checkpoint {path} does not fit this run: " + "; ".join(problems[:5]))
+        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ValueError("its tensors do not fit this run: " + "; ".join(problems[:5]) + more)
     with torch.no_grad():
         for key, tensor in target.items():
             tensor.copy_(source[key])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
 from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from trainers.base import PromptTrainer
-from trainers.prompts import ContextPrompts, PromptLearner, TextPrompts, initial_context
+from trainers.prompts import ContextPrompts, PromptLearner, TextPrompts, starting_context
 
 
 class CoOpLearner(PromptLearner):
@@ -21,13 +20,7 @@ class CoOpLearner(PromptLearner):
         super().__init__()
         text = options.CTX_INIT.replace("_", " ")
         length = len(text.split()) if text else options.N_CTX
-        width = clip.arch.transformer_width
-        if text:
-            ctx = initial_context(clip, text, length)
-        else:
-            text = " ".join(["X"] * length)
-            shape = (len(classnames), length, width) if options.CSC else (length, width)
-            ctx = nn.init.normal_(torch.empty(shape), std=0.02)
+        text, ctx = starting_context(clip, text, length, len(classnames) if options.CSC else None)
         self.ctx = nn.Parameter(ctx)
         self.prompts = ContextPrompts(clip, classnames, text, length, options.CLASS_TOKEN_POSITION)
 

@@ -31,14 +31,7 @@ class ImagePrompts(NamedTuple):
 
 
 class PromptLearner(nn.Module):
-    """Owner of a method's tuned tensors: every parameter of it is tuned, every buffer is frozen.
-
-    Attributes:
-        CHECKPOINT_KEYS: pattern -> replacement, from our parameter names to the keys of the original
-            repository's checkpoints; names without a match are the same in both.
-    """
-
-    CHECKPOINT_KEYS: dict[str, str] = {}
+    """Owner of a method's tuned tensors: every parameter of it is tuned, every buffer is frozen."""
 
     def text_prompts(self, classes: Tensor | None = None) -> TextPrompts:
         """Prompts of the given class indices ([L], in this order), or of all classes."""
@@ -47,6 +40,10 @@ class PromptLearner(nn.Module):
     def image_prompts(self) -> ImagePrompts:
         return ImagePrompts()
 
+    def checkpoint_key(self, name: str) -> str:
+        """The key of parameter ``name`` in the original repository's checkpoints."""
+        return name
+
     @property
     def tunes_image_tower(self) -> bool:
         """Whether image features depend on the tuned tensors."""
@@ -54,13 +51,12 @@ class PromptLearner(nn.Module):
 
     def tuned_tensors(self) -> dict[str, nn.Parameter]:
         """Checkpoint key -> the leaf that the optimiser moves, parametrised or not."""
-        tensors = {}
-        for name, parameter in self.named_parameters():
-            name = re.sub(r"parametrizations\.(.+)\.original$", r"\1", name)
-            for pattern, replacement in self.CHECKPOINT_KEYS.items():
-                name = re.sub(pattern, replacement, name)
-            tensors[name] = parameter
-        return tensors
+        return {self.checkpoint_key(_plain_name(name)): leaf for name, leaf in self.named_parameters()}
+
+
+def _plain_name(name: str) -> str:
+    """The name that a parameter had before it was parametrised."""
+    return re.sub(r"parametrizations\.(.+)\.original$", r"\1", name)
 
 
 class ContextPrompts(nn.Module):
@@ -109,28 +105,45 @@ class ContextPrompts(nn.Module):
             rows.append([0, *context[:before], *range(first_name, after_name), *context[before:], *range(after_name, total)])
         return torch.tensor(rows)
 
-    def forward(self, context: Tensor, classes: Tensor | None = None, deep: Sequence[Tensor] = ()) -> TextPrompts:
-        """Prompts with ``context`` ([M, D] for all classes or [C, M, D], one a class) written in.
+    def forward(
+        self, context: Tensor | None, classes: Tensor | None = None, deep: Sequence[Tensor] = ()
+    ) -> TextPrompts:
+        """Prompts with ``context`` written in.
 
         Args:
+            context: [M, D] for all classes, or [C, M, D], one a class; None keeps the words.
             classes: [L] class indices to prompt, in this order; all when None.
         """
         embeddings, order, eot = self.embeddings, self.order, self.eot
         if classes is not None:
             eot, on_device = eot[classes.cpu()], classes.to(embeddings.device)
             embeddings, order = embeddings[on_device], order[on_device]
-            context = context[on_device] if context.dim() == 3 else context
+            if context is not None and context.dim() == 3:
+                context = context[on_device]
         longest = int(eot.max()) + 1 if len(eot) else 1
-        context = context.expand(len(embeddings), -1, -1)
-        x = torch.cat([embeddings[:, :1], context, embeddings[:, 1 + self.length : longest]], dim=1)
+        x = embeddings[:, :longest]
+        if context is not None:
+            x = torch.cat([x[:, :1], context.expand(len(x), -1, -1), x[:, 1 + self.length :]], dim=1)
         if self.reordered:
             x = x.gather(1, order[:, :longest, None].expand_as(x))
         return TextPrompts(x, eot, deep)
 
 
-def initial_context(clip: CLIP, text: str, length: int) -> Tensor:
-    """Embeddings [length, D] of the first words of ``text``."""
-    token_embedding = clip.token_embedding
-    tokens = tokenize(text)[0, 1 : 1 + length].to(token_embedding.weight.device)
+def starting_context(clip: CLIP, text: str, length: int, classes: int | None = None) -> tuple[str, Tensor]:
+    """Words that stand in for the context in the class prompts, and the values that it starts from.
+
+    Args:
+        text: words to start from; empty for a random start behind placeholder words.
+        length: M; the first M tokens of ``text`` are taken.
+        classes: C, for a random context of its own for each class.
+
+    Returns:
+        The words, and [M, D] or [C, M, D].
+    """
+    width = clip.arch.transformer_width
+    if not text:
+        shape = (length, width) if classes is None else (classes, length, width)
+        return " ".join(["X"] * length), nn.init.normal_(torch.empty(shape), std=0.02)
     with torch.no_grad():
-        return token_embedding(tokens).clone()
+        tokens = tokenize(text)[0, 1 : 1 + length].to(clip.token_embedding.weight.device)
+        return text, clip.token_embedding(tokens).clone()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -81,8 +80,10 @@ class DPC(PromptTrainer):
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         """The backbone's learner with its tuned tensors made dual (Sec. 3.2)."""
         learner = super().build_learner(clip_model, classnames)
-        state = load_checkpoint(str(self.backbone_checkpoint))["state_dict"]
-        copy_tensors(state, learner.tuned_tensors(), self.backbone_checkpoint)
+        try:
+            copy_tensors(load_checkpoint(str(self.backbone_checkpoint))["state_dict"], learner.tuned_tensors())
+        except ValueError as error:
+            raise ValueError(f"TRAINER.DPC.BACKBONE_DIR: {self.backbone_checkpoint}: {error}") from error
         options = self.cfg.TRAINER.DPC
         self.dual_prompts = DualPrompts(learner, self.weight_base, options.WEIGHT_NEW, options.VARIANT)
         self.tuned_on: tuple[str, list[str]] | None = None
@@ -148,7 +149,7 @@ class DPC(PromptTrainer):
         """Similarity [b, n] of images with the base classes under the frozen tuned prompt."""
         with self.dual_prompts.showing("tuned"), self.autocast():
             features = self.model.image_features(images.to(self.device))
-            scores = self.model.logits(features, self._tuned_text_features)
+            scores = self.model.class_logits(features, text_features=self._tuned_text_features)
         return Ranking(scores, None if self.model.prompt_learner.tunes_image_tower else features)
 
     def compute_loss(self, batch: Mapping[str, Any]) -> StepOutput:
@@ -157,8 +158,7 @@ class DPC(PromptTrainer):
         if not options.HARD_NEGATIVES:
             return super().compute_loss(batch)
         classes, rows = batch["label"].unique(return_inverse=True)
-        text_features = self.model.text_features(classes)[rows.to(self.device)]  # [L, E]
-        logits = self.model.logits(self._batch_features(batch), text_features)  # [L, L]
+        logits = self.model.class_logits(self._batch_features(batch), classes)[:, rows.to(self.device)]  # [L, L]
         reduction = "sum" if options.VARIANT == "paper" else "mean"
         pairs = torch.arange(len(logits), device=self.device)
         return StepOutput({"loss_cl": contrastive_loss(logits, reduction)}, logits, pairs)
@@ -180,9 +180,8 @@ class DPC(PromptTrainer):
         dpc = {"variant": self.cfg.TRAINER.DPC.VARIANT, "weight_base": self.weight_base}
         return {**super().checkpoint_extras(name), "dpc": dpc}
 
-    def load_learner(self, path: Path) -> None:
-        super().load_learner(path)
-        checkpoint = load_checkpoint(str(path))
+    def _load_weights(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
+        super()._load_weights(name, checkpoint, path)
         dataset, classnames = checkpoint.get("dataset"), checkpoint.get("classnames")
         self.tuned_on = (dataset, list(classnames)) if dataset and classnames else None
         stored = checkpoint.get("dpc")
@@ -191,7 +190,7 @@ class DPC(PromptTrainer):
         variant = self.cfg.TRAINER.DPC.VARIANT
         if stored["variant"] != variant:
             raise ValueError(
-                f"TRAINER.DPC.VARIANT is {variant!r}, but {path} was trained as {stored['variant']!r}: "
+                f"TRAINER.DPC.VARIANT is {variant!r}, but {path!r} was trained as {stored['variant']!r}: "
                 f"set TRAINER.DPC.VARIANT {stored['variant']}"
             )
         self.dual_prompts.reweight(stored["weight_base"])

@@ -68,4 +68,4 @@ def test_golden_batches(golden: Path) -> None:
         else:
             whole += 1
             assert list(expected) == []
-    assert whole >= 10, "most records hold no random class"
+    assert whole >= 5, "some batches are compared as a whole"

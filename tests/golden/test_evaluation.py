@@ -1,0 +1,57 @@
+"""Logits of the original repositories' checkpoints, through the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.golden.commands import arguments, assert_logits, manifest, run, skip_unless_known
+
+RECORDS = {
+    "zeroshotclip": ("base", "new", "all"),
+    "zeroshotclip2": ("base", "new", "all"),
+    "coop_ctx4": ("base", "new", "all"),
+    "coop_ctx4_middle": ("base", "new"),
+    "coop_ctx16_end": ("base", "new"),
+    "coop_ctx16_middle": ("base", "new"),
+    "coop_ctx16_front": ("base", "new"),
+    "coop_csc16_base": ("base",),
+    "coop_csc4_all_middle": ("all",),
+    "cocoop": ("base", "new"),
+    "vpt": ("base", "new"),
+    "ivlp": ("base", "new"),
+    "maple": ("base", "new"),
+    "promptsrc": ("base", "new"),
+    "teacher_promptsrc_l14": ("base", "new"),
+}
+
+
+@pytest.mark.parametrize(("name", "classes"), [(n, c) for n, subsets in RECORDS.items() for c in subsets])
+def test_logits(
+    golden: Path, golden_clip: dict[str, Path], golden_checkpoints: Callable[[str], Path], tmp_path: Path, name: str, classes: str
+) -> None:
+    command = manifest(golden)[f"eval/{name}"]["command"][classes]
+    skip_unless_known(command)
+    run(arguments(command, golden, golden_clip, golden_checkpoints, tmp_path))
+    assert_logits(tmp_path, np.load(golden / f"rec/eval/{name}.npz"), classes)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "base/w0.2/wnew0.0", "base/w0.5/wnew0.0", "new/w0.2/wnew0.0", "new/w0.2/wnew1e-06", "new/w0.2/wnew0.2",
+        "new/w0.5/wnew0.2", "all/w0.2/wnew0.0", "all/w0.2/wnew0.2",
+    ],
+)  # fmt: skip
+def test_coop_dpc_logits(
+    golden: Path, golden_clip: dict[str, Path], golden_checkpoints: Callable[[str], Path], tmp_path: Path, key: str
+) -> None:
+    command = manifest(golden)["dpc/eval_coop"]["command"][key]
+    run(arguments(command, golden, golden_clip, golden_checkpoints, tmp_path))
+    record = dict(np.load(golden / "rec/dpc/eval_coop.npz"))
+    classes = key.split("/")[0]
+    record[f"{classes}_logits"] = record[f"{key}/logits"]
+    assert_logits(tmp_path, record, classes, atol=5e-4)

@@ -1,0 +1,74 @@
+"""CoCoOp: a context that a small network shifts by each image's features (Zhou et al., CVPR 2022).
+
+Shape legend: B images, C classes, M context tokens, D width of the text tower, E width of the embedding.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from yacs.config import CfgNode as CN
+
+from clip import CLIP
+from dassl.engine import TRAINER_REGISTRY
+from trainers.base import PromptedCLIP, PromptTrainer
+from trainers.prompts import ContextPrompts, PromptLearner, TextPrompts, starting_context
+
+
+class ConditionalLearner(PromptLearner):
+    """``ctx`` [M, D] and ``meta_net``: image features [E] -> shift [D] of every context token."""
+
+    def __init__(self, clip: CLIP, classnames: Sequence[str], options: CN) -> None:
+        super().__init__()
+        text = options.CTX_INIT.replace("_", " ")
+        length = len(text.split()) if text else options.N_CTX
+        text, ctx = starting_context(clip, text, length)
+        self.ctx = nn.Parameter(ctx)
+        embed, width = clip.arch.embed_dim, clip.arch.transformer_width
+        self.meta_net = nn.Sequential(
+            OrderedDict(linear1=nn.Linear(embed, embed // 16), relu=nn.ReLU(), linear2=nn.Linear(embed // 16, width))
+        )
+        self.prompts = ContextPrompts(clip, classnames, text, length)
+
+    def text_prompts(self, classes: Tensor | None = None, image_features: Tensor | None = None) -> TextPrompts:
+        """Prompts for one image, [E]; unshifted without it."""
+        shift = 0 if image_features is None else self.meta_net(image_features)
+        return self.prompts(self.ctx + shift, classes)
+
+
+class ConditionalCLIP(PromptedCLIP):
+    """Every image meets text features of its own."""
+
+    prompt_learner: ConditionalLearner
+
+    def class_logits(
+        self, image_features: Tensor, classes: Tensor | None = None, text_features: Tensor | None = None
+    ) -> Tensor:
+        rows = []
+        for features in image_features:  # one text pass an image bounds the memory
+            prompts = self.prompt_learner.text_prompts(classes, features)
+            text = F.normalize(self.clip.encode_embeddings(*prompts).float(), dim=-1)
+            rows.append(self.logits(features, text))
+        return torch.stack(rows)
+
+
+@TRAINER_REGISTRY.register()
+class CoCoOp(PromptTrainer):
+    NODE = "COCOOP"
+    MODEL = ConditionalCLIP
+    OPTIONS = {
+        "COCOOP": CN(
+            {
+                "N_CTX": 16,  # number of context tokens M; with CTX_INIT, its number of words
+                "CTX_INIT": "",  # words to start from, such as "a photo of a"; random when empty
+                "PREC": "fp16",  # fp32, fp16, bf16 or amp
+            }
+        )
+    }
+
+    def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
+        return ConditionalLearner(clip_model, classnames, self.cfg.TRAINER.COCOOP)

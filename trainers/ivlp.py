@@ -1,0 +1,108 @@
+"""Independent vision-language prompting: shallow and deep prompts in both towers (Rasheed et al., CVPR 2023).
+
+Shape legend: M text context tokens, P visual prompt tokens, D width of a tower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from yacs.config import CfgNode as CN
+
+from clip import CLIP
+from dassl.engine import TRAINER_REGISTRY
+from trainers.base import PromptTrainer
+from trainers.prompts import ContextPrompts, ImagePrompts, PromptLearner, TextPrompts, starting_context
+
+
+class VisionLanguageLearner(PromptLearner):
+    """Prompts of both towers, tuned independently of each other.
+
+    Attributes:
+        ctx: [M, D] of the text tower; absent when ``text_depth`` is 0, which leaves "<CTX_INIT> <name>.".
+        text_deep, vision_deep: one tensor a block from the second on, as deep as the depths say.
+        vision: [P, D] of the image tower.
+    """
+
+    def __init__(
+        self,
+        clip: CLIP,
+        classnames: Sequence[str],
+        context: str,
+        text_length: int,
+        text_depth: int,
+        vision_length: int,
+        vision_depth: int,
+    ) -> None:
+        super().__init__()
+        context, ctx = starting_context(clip, words_for(context, text_length), text_length)
+        self.prompts = ContextPrompts(clip, classnames, context, text_length)
+        arch = clip.arch
+        if text_depth > 0:
+            self.ctx = nn.Parameter(ctx)
+        self.text_deep = deep_prompts(text_length, arch.transformer_width, text_depth, arch.transformer_layers)
+        self.vision = nn.Parameter(nn.init.normal_(torch.empty(vision_length, arch.vision_width), std=0.02))
+        assert isinstance(arch.vision_layers, int), "visual prompts need a ViT image tower"
+        self.vision_deep = deep_prompts(vision_length, arch.vision_width, vision_depth, arch.vision_layers)
+
+    def text_prompts(self, classes: Tensor | None = None) -> TextPrompts:
+        return self.prompts(getattr(self, "ctx", None), classes, list(self.text_deep))
+
+    def image_prompts(self) -> ImagePrompts:
+        return ImagePrompts(self.vision, list(self.vision_deep))
+
+    def checkpoint_key(self, name: str) -> str:
+        part, _, index = name.partition(".")
+        if not index:
+            return {"ctx": "prompt_learner.ctx", "vision": "image_encoder.VPT"}[part]
+        tower = {"text_deep": "text_encoder", "vision_deep": "image_encoder"}[part]
+        return f"{tower}.transformer.resblocks.{int(index) + 1}.VPT_shallow"
+
+
+def words_for(context: str, length: int) -> str:
+    """The words that a context starts from: longer ones than four tokens start at random."""
+    return context.replace("_", " ") if length <= 4 else ""
+
+
+def deep_prompts(length: int, width: int, depth: int, layers: int) -> nn.ParameterList:
+    """Prompts [length, width] for the blocks 1 .. depth - 1 of a tower that has ``layers`` blocks."""
+    count = max(0, min(depth, layers) - 1)
+    return nn.ParameterList(nn.init.normal_(torch.empty(length, width), std=0.02) for _ in range(count))
+
+
+@TRAINER_REGISTRY.register()
+class IVLP(PromptTrainer):
+    NODE = "IVLP"
+    MODEL_NAME = "VLPromptLearner"
+    OPTIONS = {
+        "IVLP": CN(
+            {
+                "N_CTX_VISION": 2,  # visual prompt tokens P
+                "N_CTX_TEXT": 2,  # context tokens M
+                "CTX_INIT": "a photo of a",  # words to start from, where M is at most 4
+                "PREC": "fp16",  # fp32, fp16, bf16 or amp
+                "PROMPT_DEPTH_VISION": 9,  # blocks of the image tower with prompts, 1 is shallow only
+                "PROMPT_DEPTH_TEXT": 9,  # blocks of the text tower with prompts, 1 is shallow only
+            }
+        )
+    }
+
+    def check_cfg(self, cfg: CN) -> None:
+        super().check_cfg(cfg)
+        for option in ("N_CTX_VISION", "N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT"):
+            if (value := cfg.TRAINER[self.NODE][option]) < 1:
+                raise ValueError(f"TRAINER.{self.NODE}.{option} is {value}; it must be at least 1")
+
+    def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
+        options = self.cfg.TRAINER[self.NODE]
+        return VisionLanguageLearner(
+            clip_model,
+            classnames,
+            context=options.CTX_INIT,
+            text_length=options.N_CTX_TEXT,
+            text_depth=options.PROMPT_DEPTH_TEXT,
+            vision_length=options.N_CTX_VISION,
+            vision_depth=options.PROMPT_DEPTH_VISION,
+        )

@@ -1,0 +1,109 @@
+"""PromptSRC: IVLP's prompts kept close to zero-shot CLIP and averaged over epochs (Khattak et al., ICCV 2023).
+
+Shape legend: B images, C classes, E width of the joint embedding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from yacs.config import CfgNode as CN
+
+from clip import CLIP, tokenize
+from dassl.engine import TRAINER_REGISTRY
+from trainers.base import StepOutput
+from trainers.ivlp import IVLP
+from trainers.prompts import PromptLearner
+from trainers.templates import ENSEMBLE_TEMPLATES
+
+
+@TRAINER_REGISTRY.register()
+class PromptSRC(IVLP):
+    NODE = "PROMPTSRC"
+    OPTIONS = {
+        "PROMPTSRC": CN(
+            {
+                "N_CTX_VISION": 4,  # visual prompt tokens P
+                "N_CTX_TEXT": 4,  # context tokens M
+                "CTX_INIT": "a photo of a",  # words to start from, where M is at most 4
+                "PREC": "fp16",  # fp32, fp16, bf16 or amp
+                "PROMPT_DEPTH_VISION": 9,  # blocks of the image tower with prompts, 1 is shallow only
+                "PROMPT_DEPTH_TEXT": 9,  # blocks of the text tower with prompts, 1 is shallow only
+                "TEXT_LOSS_WEIGHT": 25.0,  # lambda_1, of the text self-consistency
+                "IMAGE_LOSS_WEIGHT": 10.0,  # lambda_2, of the image self-consistency
+                "GPA_MEAN": 15.0,  # epoch at which the Gaussian of the prompt aggregation peaks
+                "GPA_STD": 1.0,  # its width in epochs
+            }
+        )
+    }
+
+    def check_cfg(self, cfg: CN) -> None:
+        super().check_cfg(cfg)
+        if cfg.TRAINER.PROMPTSRC.GPA_STD <= 0:
+            raise ValueError(f"TRAINER.PROMPTSRC.GPA_STD is {cfg.TRAINER.PROMPTSRC.GPA_STD}; it must be above 0")
+
+    def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
+        self.fixed_text_features = frozen_text_features(clip_model, classnames).to(self.device)
+        learner = super().build_learner(clip_model, classnames)
+        self.mean_prompts = {key: torch.zeros_like(leaf) for key, leaf in learner.tuned_tensors().items()}
+        return learner
+
+    def extra_state(self) -> dict[str, Any]:
+        return {**super().extra_state(), "mean_prompts": self.mean_prompts}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        super().load_extra_state(state)
+        self.mean_prompts = state["mean_prompts"]
+
+    def compute_loss(self, batch: Mapping[str, Any]) -> StepOutput:
+        """Cross-entropy and the three self-consistency losses (the PromptSRC paper's Eq. 4-6)."""
+        options = self.cfg.TRAINER.PROMPTSRC
+        images, labels = self.parse_batch_train(batch)
+        text_features = self.model.text_features()
+        image_features = self.model.image_features(images)
+        logits = self.model.logits(image_features, text_features)
+        with torch.no_grad():
+            frozen_image_features = F.normalize(self.model.clip.encode_image(images).float(), dim=-1)
+            frozen_logits = self.model.logits(frozen_image_features, self.fixed_text_features)
+        losses = {
+            "loss_ce": F.cross_entropy(logits, labels),
+            "loss_scl_text": options.TEXT_LOSS_WEIGHT * F.l1_loss(text_features, self.fixed_text_features),
+            "loss_scl_image": options.IMAGE_LOSS_WEIGHT * F.l1_loss(image_features, frozen_image_features),
+            "loss_scl_logits": F.kl_div(
+                logits.log_softmax(dim=1), frozen_logits.log_softmax(dim=1), reduction="sum", log_target=True
+            )
+            / logits.numel(),
+        }
+        return StepOutput(losses, logits, labels)
+
+    @torch.no_grad()
+    def after_epoch(self) -> None:
+        """Add the epoch's prompts to their Gaussian-weighted mean, which the last epoch ends with."""
+        options = self.cfg.TRAINER.PROMPTSRC
+        share = gaussian_weights(self.max_epoch, options.GPA_MEAN, options.GPA_STD)[self.epoch]
+        for key, leaf in self.model.prompt_learner.tuned_tensors().items():
+            self.mean_prompts[key] = self.mean_prompts[key].to(leaf.device) + share * leaf
+            if self.epoch + 1 == self.max_epoch:
+                leaf.copy_(self.mean_prompts[key])
+        super().after_epoch()
+
+
+def gaussian_weights(epochs: int, mean: float, std: float) -> list[float]:
+    """Weights of epochs 1 .. ``epochs``, a Gaussian density scaled to sum 1 (the PromptSRC paper's Eq. 7)."""
+    density = [math.exp(-((epoch - mean) ** 2) / (2 * std**2)) for epoch in range(1, epochs + 1)]
+    return [value / sum(density) for value in density]
+
+
+@torch.no_grad()
+def frozen_text_features(clip_model: CLIP, classnames: Sequence[str]) -> Tensor:
+    """[C, E]: zero-shot text features averaged over 60 templates before they are normalised."""
+    total = torch.zeros(len(classnames), clip_model.arch.embed_dim)
+    for template in ENSEMBLE_TEMPLATES:
+        texts = [template.format(name.replace("_", " ")) for name in classnames]
+        total += clip_model.encode_text(tokenize(texts, clip_model.arch.context_length))
+    return F.normalize(total / len(ENSEMBLE_TEMPLATES), dim=-1)
