@@ -1,0 +1,84 @@
+"""Clocks and memory meters that mean the same on the CPU and on a GPU."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_STATUS = Path("/proc/self/status")
+
+
+class Stopwatch:
+    """Wall-clock time of finished work: a GPU is waited for. ``total`` adds up what ran while it was on."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.total = 0.0  # seconds
+
+    def now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    def reset(self) -> None:
+        self.total = 0.0
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        started = self.now()
+        yield
+        self.total += self.now() - started
+
+    @contextmanager
+    def wrapping(self, owner: Any, name: str) -> Iterator[None]:
+        """Let the watch be on whenever the method ``name`` of the object ``owner`` runs."""
+        method = getattr(owner, name)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            with self.on():
+                return method(*args, **kwargs)
+
+        setattr(owner, name, timed)
+        try:
+            yield
+        finally:
+            delattr(owner, name)
+
+
+class PeakMemory:
+    """The most memory in use since the meter was made, in bytes: of the process, or on the GPU.
+
+    Only Linux keeps a process peak that can be reset; elsewhere it is the peak since the process began.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        elif _STATUS.exists():
+            Path("/proc/self/clear_refs").write_text("5")
+
+    def peak(self) -> int:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device)
+        if _STATUS.exists():
+            return _kilobytes(_STATUS, "VmHWM") * 1024
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def available_bytes() -> int:
+    """Memory that a new allocation may take without swapping; without limit where the system doesn't say."""
+    meminfo = Path("/proc/meminfo")
+    return _kilobytes(meminfo, "MemAvailable") * 1024 if meminfo.exists() else sys.maxsize
+
+
+def _kilobytes(path: Path, name: str) -> int:
+    return next(int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith(name + ":"))
