@@ -1,4 +1,4 @@
-"""Reading images, and a bounded memory of decoded ones."""
+"""A bounded memory of decoded images."""
 
 from __future__ import annotations
 
@@ -9,27 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
-from dassl.utils.progress import progress
+from dassl.utils import progress, read_image
 
 logger = logging.getLogger(__name__)
 
 BYTES_PER_PIXEL = 4  # Pillow stores RGB in four bytes
-
-
-def read_image(path: str) -> Image.Image:
-    """Decode an image to RGB.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is not a readable image.
-    """
-    try:
-        with Image.open(path) as img:
-            return img.convert("RGB")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"No image file at {path!r}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"Image {path!r} cannot be read: {error}") from error
 
 
 class ImageCache:

@@ -41,7 +41,7 @@ class _DomainSampler(Sampler[int]):
         self.n_per_domain = batch_size // self.n_domain
         # A shuffled epoch with a choice of domains has no fixed length: this is the length of one such epoch.
         state = random.getstate()
-        self._length = len(list(self))
+        self._length = sum(1 for _ in self)
         random.setstate(state)
 
     def __iter__(self) -> Iterator[int]:
@@ -95,7 +95,7 @@ class RandomClassSampler(Sampler[int]):
                 f"the data has {len(self.labels)}"
             )
         state = random.getstate()
-        self._length = len(list(self))
+        self._length = sum(1 for _ in self)
         random.setstate(state)
 
     def __iter__(self) -> Iterator[int]:

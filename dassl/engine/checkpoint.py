@@ -14,7 +14,7 @@ def find_checkpoint(directory: str | Path, name: str, epoch: int | None = None) 
     """The checkpoint of the model ``name`` of the run in ``directory``.
 
     Args:
-        epoch: number of epochs behind it; -1 for the last there is, None for the best, ``model-best.pth.tar``.
+        epoch: number of epochs behind it; -1 for the last there is, None for ``model-best.pth.tar``.
 
     Raises:
         FileNotFoundError: it does not exist; the message lists what does.

@@ -219,26 +219,27 @@ class TrainerX(SimpleTrainer):
             for batch_idx, batch in enumerate(self.train_loader_x):
                 self.batch_idx = batch_idx
                 data_time.update(time.time() - end)
+                lr = self.get_current_lr()  # the step's: after the last batch it is the next epoch's
                 summary = self.forward_backward(batch) or {}
                 self._guard.check(self.where(), summary)
                 losses.update(summary)
                 batch_time.update(time.time() - end)
                 if (self.batch_idx + 1) % frequency == 0:
                     self._guard.flush()
-                    self._report_progress(losses, batch_time, data_time, bar)
+                    self._report_progress(losses, batch_time, data_time, lr, bar)
                 if self._writer is not None:
-                    self._write_curves(losses)
+                    self._write_curves(losses, lr)
                 bar.update()
                 end = time.time()
         self._guard.flush()
 
     def _report_progress(
-        self, losses: MetricMeter, batch_time: AverageMeter, data_time: AverageMeter, bar: Any
+        self, losses: MetricMeter, batch_time: AverageMeter, data_time: AverageMeter, lr: float, bar: Any
     ) -> None:
         batches_left = self.num_batches - self.batch_idx - 1
         batches_left += (self.max_epoch - self.epoch - 1) * self.num_batches
         eta = timedelta(seconds=int(batch_time.avg * batches_left))
-        state = f"{losses} lr {self.get_current_lr():.4e} eta {eta}"
+        state = f"{losses} lr {lr:.4e} eta {eta}"
         progress_logger.info(
             f"epoch [{self.epoch + 1}/{self.max_epoch}] batch [{self.batch_idx + 1}/{self.num_batches}] "
             f"time {batch_time.val:.3f} ({batch_time.avg:.3f}) "
@@ -247,11 +248,11 @@ class TrainerX(SimpleTrainer):
         if on_terminal():
             bar.set_postfix_str(state)
 
-    def _write_curves(self, losses: MetricMeter) -> None:
+    def _write_curves(self, losses: MetricMeter, lr: float) -> None:
         step = self.epoch * self.num_batches + self.batch_idx
         for name, meter in losses.meters.items():
             self.write_scalar(f"train/{name}", meter.avg, step)
-        self.write_scalar("train/lr", self.get_current_lr(), step)
+        self.write_scalar("train/lr", lr, step)
 
     def forward_backward(self, batch: dict[str, Any]) -> Mapping[str, float | torch.Tensor] | None:
         raise NotImplementedError(f"{type(self).__name__} must implement forward_backward")

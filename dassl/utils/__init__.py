@@ -18,6 +18,7 @@ from dassl.utils.files import (
     check_isfile,
     listdir_nohidden,
     mkdir_if_missing,
+    read_image,
     read_json,
     write_json,
     write_text,
@@ -25,7 +26,7 @@ from dassl.utils.files import (
 from dassl.utils.logger import Logger, setup_logger
 from dassl.utils.meters import AverageMeter, MetricMeter
 from dassl.utils.progress import on_terminal, progress
-from dassl.utils.registry import Registry, check_availability
+from dassl.utils.registry import Registry, check_availability, tolist_if_not
 from dassl.utils.seed import get_rng_state, set_random_seed, set_rng_state
 
 __all__ = [
@@ -50,12 +51,14 @@ __all__ = [
     "open_all_layers",
     "open_specified_layers",
     "progress",
+    "read_image",
     "read_json",
     "resume_from_checkpoint",
     "save_checkpoint",
     "set_random_seed",
     "set_rng_state",
     "setup_logger",
+    "tolist_if_not",
     "write_checkpoint",
     "write_json",
     "write_text",

@@ -34,7 +34,6 @@ def _harmless_classes() -> list[Any]:
     return [dict, defaultdict, SGD, Adam, AdamW, RMSprop, *schedulers, *warmups]
 
 
-
 def write_checkpoint(state: Mapping[str, Any], fpath: str) -> None:
     """Write ``state`` to the file ``fpath``, atomically (see ``atomic_path``)."""
     with atomic_path(fpath) as path:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from PIL import Image
+
 
 def mkdir_if_missing(dirname: str) -> None:
     """Create a folder and its parents."""
@@ -50,6 +52,22 @@ def write_text(text: str, fpath: str) -> None:
     """Write a text file, atomically."""
     with atomic_path(fpath) as path, open(path, "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def read_image(path: str) -> Image.Image:
+    """Decode an image to RGB.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not a readable image.
+    """
+    try:
+        with Image.open(path) as img:
+            return img.convert("RGB")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"No image file at {path!r}") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"Image {path!r} cannot be read: {error}") from error
 
 
 @contextmanager

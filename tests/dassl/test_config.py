@@ -1,0 +1,76 @@
+import pytest
+from yacs.config import CfgNode as CN
+
+from dassl.config import clean_cfg, config_hash, get_cfg_default
+
+
+def test_defaults_are_dassls():
+    cfg = get_cfg_default()
+    assert (cfg.OPTIM.LR, cfg.OPTIM.WEIGHT_DECAY, cfg.OPTIM.NAME) == (0.0003, 5e-4, "adam")
+    assert cfg.INPUT.SIZE == (224, 224) and cfg.INPUT.RRCROP_SCALE == (0.08, 1.0)
+    assert cfg.DATALOADER.TRAIN_X.DROP_LAST and cfg.DATASET.SUBSAMPLE_CLASSES == "all"
+
+
+def test_trees_are_independent():
+    first, second = get_cfg_default(), get_cfg_default()
+    first.OPTIM.LR = 1.0
+    assert second.OPTIM.LR == 0.0003
+
+
+def test_options_added_as_coop_does(tmp_path):
+    cfg = get_cfg_default()
+    cfg.TRAINER.COOP = CN()
+    cfg.TRAINER.COOP.N_CTX = 16
+    cfg.TRAINER.COOP.CTX_INIT = ""
+    file = tmp_path / "coop.yaml"
+    file.write_text('INPUT:\n  SIZE: (32, 32)\n  TRANSFORMS: ["normalize"]\nOPTIM:\n  LR: 2e-3\n')
+    cfg.merge_from_file(str(file))
+    cfg.merge_from_list(["TRAINER.COOP.N_CTX", "4", "TRAINER.COOP.CTX_INIT", "a photo of a", "OPTIM.LR", "1"])
+    assert cfg.TRAINER.COOP.N_CTX == 4 and cfg.TRAINER.COOP.CTX_INIT == "a photo of a"
+    assert cfg.INPUT.SIZE == (32, 32) and cfg.INPUT.TRANSFORMS == ("normalize",)
+    assert cfg.OPTIM.LR == 1.0 and isinstance(cfg.OPTIM.LR, float)
+    cfg.freeze()
+    with pytest.raises(AttributeError):
+        cfg.OPTIM.LR = 2.0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("OPTIM.LRR", "1", "OPTIM.LRR.*OPTIM.LR"),
+        ("OPTM.LR", "1", "OPTM.*OPTIM"),
+        ("OPTIM", "1", "group"),
+        ("OPTIM.LR", "fast", "OPTIM.LR"),
+        ("SEED", "1.5", "SEED"),
+    ],
+)
+def test_wrong_options(key, value, message):
+    with pytest.raises(ValueError, match=message):
+        get_cfg_default().merge_from_list([key, value])
+
+
+def test_wrong_file(tmp_path):
+    file = tmp_path / "wrong.yaml"
+    file.write_text("OPTIM:\n  LEARNING_RATE: 1\n")
+    with pytest.raises(ValueError, match=r"wrong\.yaml.*OPTIM.LEARNING_RATE"):
+        get_cfg_default().merge_from_file(str(file))
+    with pytest.raises(FileNotFoundError, match=r"absent\.yaml"):
+        get_cfg_default().merge_from_file(str(tmp_path / "absent.yaml"))
+    with pytest.raises(ValueError, match="KEY VALUE"):
+        get_cfg_default().merge_from_list(["SEED"])
+
+
+def test_hash_names_what_is_computed():
+    cfg = get_cfg_default()
+    before = config_hash(cfg)
+    cfg.merge_from_list(["OUTPUT_DIR", "elsewhere", "DATALOADER.NUM_WORKERS", "1"])
+    assert config_hash(cfg) == before
+    cfg.SEED = 5
+    assert config_hash(cfg) != before
+
+
+def test_clean_cfg():
+    cfg = get_cfg_default()
+    cfg.TRAINER.COOP, cfg.TRAINER.COCOOP = CN(), CN()
+    clean_cfg(cfg, "CoOp")
+    assert set(cfg.TRAINER) == {"NAME", "COOP"}

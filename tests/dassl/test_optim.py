@@ -1,0 +1,118 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dassl.config import get_cfg_default
+from dassl.optim import build_lr_scheduler, build_optimizer
+
+
+def optim_cfg(**options):
+    cfg = get_cfg_default().OPTIM
+    for key, value in {"NAME": "sgd", "LR": 0.002, "LR_SCHEDULER": "cosine", **options}.items():
+        cfg[key] = value
+    return cfg
+
+
+def schedule(cfg, epochs=None):
+    optimizer = build_optimizer(nn.Linear(1, 1), cfg)
+    scheduler = build_lr_scheduler(optimizer, cfg)
+    rates = []
+    for _ in range(epochs or cfg.MAX_EPOCH):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_golden_learning_rates(shared):
+    expected = np.load(shared / "golden/rec/train/lr_schedules.npz")
+    assert len(expected) == 48
+    for key in expected:
+        epochs, kind, warmup, _ = key.split("_")
+        cfg = optim_cfg(MAX_EPOCH=int(epochs[1:]), WARMUP_TYPE=kind, WARMUP_EPOCH=int(warmup[4:]))
+        np.testing.assert_allclose(schedule(cfg), expected[key], rtol=1e-12, err_msg=key)
+
+
+def test_steps():
+    rates = schedule(optim_cfg(LR_SCHEDULER="single_step", STEPSIZE=(2,), LR=1.0), 5)
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    rates = schedule(optim_cfg(LR_SCHEDULER="multi_step", STEPSIZE=(1, 4), LR=1.0), 6)
+    assert rates == pytest.approx([1, 0.1, 0.1, 0.1, 0.01, 0.01])
+    assert schedule(optim_cfg(LR_SCHEDULER="single_step", LR=1.0), 10) == [1.0] * 10
+
+
+@pytest.mark.parametrize("kind", ["constant", "linear"])
+@pytest.mark.parametrize("stop", [1, 2, 5])
+def test_state_goes_on(kind, stop):
+    cfg = optim_cfg(MAX_EPOCH=8, WARMUP_TYPE=kind, WARMUP_EPOCH=2)
+    expected = schedule(cfg)
+    first = build_optimizer(nn.Linear(1, 1), cfg)
+    scheduler = build_lr_scheduler(first, cfg)
+    for _ in range(stop):
+        first.step()
+        scheduler.step()
+    second = build_optimizer(nn.Linear(1, 1), cfg)
+    resumed = build_lr_scheduler(second, cfg)
+    second.load_state_dict(first.state_dict())
+    resumed.load_state_dict(scheduler.state_dict())
+    rates = []
+    for _ in range(stop, 8):
+        rates.append(second.param_groups[0]["lr"])
+        second.step()
+        resumed.step()
+    assert rates == expected[stop:]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("sgd", torch.optim.SGD),
+        ("adam", torch.optim.Adam),
+        ("amsgrad", torch.optim.Adam),
+        ("adamw", torch.optim.AdamW),
+        ("rmsprop", torch.optim.RMSprop),
+    ],
+)
+def test_optimizers(name, kind):
+    model = nn.Linear(2, 2)
+    for target in (model, list(model.parameters()), [{"params": model.parameters(), "lr": 0.5}]):
+        optimizer = build_optimizer(target, optim_cfg(NAME=name))
+        assert type(optimizer) is kind
+        assert optimizer.defaults["lr"] == 0.002 and optimizer.defaults["weight_decay"] == 5e-4
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_staged_learning_rate():
+    model = nn.ModuleDict({"film": nn.Linear(2, 2), "body": nn.Linear(2, 2)})
+    model.register_parameter("ctx", nn.Parameter(torch.zeros(3)))
+    cfg = optim_cfg(STAGED_LR=True, NEW_LAYERS=("film",), BASE_LR_MULT=0.1, LR=1.0)
+    base, new = build_optimizer(model, cfg).param_groups
+    assert base["lr"] == pytest.approx(0.1) and new["lr"] == 1.0
+    assert len(base["params"]) == 3 and len(new["params"]) == 2
+    cfg.NEW_LAYERS = ("flim",)
+    with pytest.raises(ValueError, match="film"):
+        build_optimizer(model, cfg)
+    with pytest.raises(ValueError, match="STAGED_LR"):
+        build_optimizer(list(model.parameters()), cfg)
+
+
+def test_wrong_names():
+    optimizer = build_optimizer(nn.Linear(1, 1), optim_cfg())
+    with pytest.raises(ValueError, match="adamw"):
+        build_optimizer(nn.Linear(1, 1), optim_cfg(NAME="adamww"))
+    with pytest.raises(ValueError, match="cosine"):
+        build_lr_scheduler(optimizer, optim_cfg(LR_SCHEDULER="cosin"))
+    with pytest.raises(ValueError, match="constant"):
+        build_lr_scheduler(optimizer, optim_cfg(WARMUP_EPOCH=1, WARMUP_TYPE="const"))
+    with pytest.raises(ValueError, match="STEPSIZE"):
+        build_lr_scheduler(optimizer, optim_cfg(LR_SCHEDULER="multi_step"))
+
+
+def test_idle_settings_warn(caplog):
+    with caplog.at_level(logging.WARNING):
+        build_optimizer(nn.Linear(1, 1), optim_cfg(NEW_LAYERS=("film",)))
+        build_lr_scheduler(build_optimizer(nn.Linear(1, 1), optim_cfg()), optim_cfg(STEPSIZE=(5,)))
+    assert "NEW_LAYERS" in caplog.text and "STEPSIZE" in caplog.text
