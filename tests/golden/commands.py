@@ -41,7 +41,7 @@ def arguments(
     command: str, golden: Path, weights: dict[str, Path], checkpoints: Callable[[str], Path], output: Path
 ) -> list[str]:
     """Our command line for the record's command."""
-    command = command.replace("--model-dir  --load-epoch 0", "")  # nothing to load
+    command = command.replace("--model-dir  --load-epoch 0", "").replace("MODEL.INIT_WEIGHTS  ", "")  # nothing to load
     words = shlex.split(command.replace("['normalize']", "\"['normalize']\""))
     words = [word.replace("<data>", str(golden / "data")) for word in words[words.index("train.py") + 1 :]]
     words = [re.sub(r"<ckpts>/(\w+)", lambda found: str(checkpoints(found[1])), word) for word in words]

@@ -1,0 +1,154 @@
+"""Whole training trajectories of the original repositories, through the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+import train
+from tests.golden.commands import arguments, manifest, run, skip_unless_known
+from trainers.base import PromptTrainer
+from trainers.dpc import mixin
+
+RECORDS = (
+    "train/coop_ctx4", "train/coop_ctx4_scratch", "train/coop_csc16_base", "train/cocoop", "train/ivlp",
+    "train/maple", "train/promptsrc", "train/promptsrc_gpa15", "dpc/traj_coop_allclasses",
+)  # fmt: skip
+
+
+@pytest.fixture
+def losses(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
+    """(loss, learning rate) of every step that any trainer makes."""
+    seen: list[tuple[float, float]] = []
+    original = PromptTrainer.forward_backward
+
+    def recording(self: PromptTrainer, batch: Any) -> Any:
+        rate = self.get_current_lr()
+        summary = original(self, batch)
+        seen.append((float(summary["loss"]), rate))
+        return summary
+
+    monkeypatch.setattr(PromptTrainer, "forward_backward", recording)
+    return seen
+
+
+def sample(name: str, tensor: NDArray[Any]) -> NDArray[Any]:
+    """The entries of a large tensor that the records keep."""
+    index = np.random.default_rng([crc32(name.encode())]).choice(tensor.size, 4096, replace=False)
+    return tensor.reshape(-1)[np.sort(index)]
+
+
+def assert_tensors(tuned: dict[str, torch.Tensor], record: Any, tolerance: dict[str, float], norm: dict[str, float]) -> None:
+    """||ours - record|| <= tolerance * ||final - init|| for every tuned tensor."""
+    assert tuned
+    for name, tensor in tuned.items():
+        ours = tensor.numpy()
+        key = f"final/{name}" if f"final/{name}" in record else f"final/{name}#sample"
+        if key.endswith("#sample"):
+            ours = sample(name, ours)
+        scale = np.sqrt(tensor.numel() / ours.size)
+        distance = scale * np.linalg.norm((ours - record[key]).ravel())
+        assert distance <= tolerance[name] * norm[name], name
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_trajectory(
+    golden: Path,
+    golden_clip: dict[str, Path],
+    golden_checkpoints: Callable[[str], Path],
+    tmp_path: Path,
+    losses: list[tuple[float, float]],
+    name: str,
+) -> None:
+    entry = manifest(golden)[name]
+    skip_unless_known(entry["command"])
+    run(arguments(entry["command"], golden, golden_clip, golden_checkpoints, tmp_path))
+    record = np.load(golden / "rec" / f"{name}.npz")
+    expected = record["loss_f64"]
+    np.testing.assert_allclose([loss for loss, _ in losses], expected, rtol=0, atol=1e-4 * max(1.0, expected.max()))
+    np.testing.assert_allclose([rate for _, rate in losses], record["lr_f64"], rtol=1e-6)
+    [path] = tmp_path.glob("*/model.pth.tar-*")
+    tuned = torch.load(path, weights_only=True)["state_dict"]
+    limits = entry["tolerance"]
+    norm = limits["update_norm"]
+    tolerance = limits["final_rel_to_update_norm"]
+    assert_tensors(tuned, record, tolerance if isinstance(tolerance, dict) else dict.fromkeys(norm, tolerance), norm)
+
+
+def coop_dpc(
+    golden: Path, weights: dict[str, Path], checkpoints: Callable[[str], Path], output: Path, w: float, variant: str
+) -> Any:
+    """The trainer of the records with a fixed mini-batch."""
+    command = manifest(golden)["dpc/minibatch_coop"]["command"].replace("<w>", str(w))
+    words = arguments(command, golden, weights, checkpoints, output)
+    words += ["TRAINER.DPC.VARIANT", variant, "OPTIM.WARMUP_EPOCH", "-1"]
+    return train.build_trainer(train.setup_cfg(train.parse_arguments(words)))
+
+
+@pytest.mark.parametrize(
+    ("w", "variant", "recorded"),
+    [(0.2, "released", "alias"), (0.5, "released", "alias"), (1.0, "released", "alias"),
+     (0.2, "paper", "noalias"), (0.5, "paper", "noalias")],
+)  # fmt: skip
+def test_dpc_steps_on_a_fixed_mini_batch(
+    golden: Path,
+    golden_clip: dict[str, Path],
+    golden_checkpoints: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    w: float,
+    variant: str,
+    recorded: str,
+) -> None:
+    """ "released" is upstream as it runs; "paper" is upstream's formulas but for the factor 2 of Eq. 9."""
+    record = np.load(golden / "rec/dpc/minibatch_coop.npz")
+    trainer = coop_dpc(golden, golden_clip, golden_checkpoints, tmp_path, w, variant)
+    loss = mixin.contrastive_loss
+    monkeypatch.setattr(mixin, "contrastive_loss", lambda logits, _: loss(logits, "mean"))
+    images, labels = torch.from_numpy(record["images_f32"]), torch.from_numpy(record["labels"])
+    batch = {"img": images, "label": labels, "query_features": None}
+    trainer.set_model_mode("train")
+    trainer.num_batches = 10
+    [leaf] = trainer.model.prompt_learner.tuned_tensors().values()
+    prefix = f"w{w}/{recorded}"
+    np.testing.assert_allclose(leaf.detach(), record[f"{prefix}/init/ctx"], rtol=0, atol=1e-7)
+    scale = np.abs(record[f"{prefix}/step3/ctx"] - record[f"{prefix}/init/ctx"]).max()
+    for step in range(3):
+        summary = trainer.forward_backward(batch)
+        assert float(summary["loss"]) == pytest.approx(record[f"{prefix}/loss"][step], abs=1e-4)
+        if step == 0:
+            gradient = record[f"{prefix}/grad/ctx"]
+            np.testing.assert_allclose(leaf.grad, gradient, rtol=0, atol=1e-3 * np.abs(gradient).max())
+        if step in (0, 2):
+            np.testing.assert_allclose(leaf.detach(), record[f"{prefix}/step{step + 1}/ctx"], rtol=0, atol=1e-3 * scale)
+
+
+def test_dpc_on_a_fixed_batch_of_two_images_takes_every_other_class(
+    golden: Path, golden_clip: dict[str, Path], golden_checkpoints: Callable[[str], Path], tmp_path: Path
+) -> None:
+    entry = manifest(golden)["dpc/traj_coop_fixed2"]
+    record = np.load(golden / "rec/dpc/traj_coop_fixed2.npz")
+    words = arguments(entry["command"], golden, golden_clip, golden_checkpoints, tmp_path)
+    trainer = train.build_trainer(train.setup_cfg(train.parse_arguments(words)))
+    by_name = {Path(item.impath).name: item for item in trainer.dm.dataset.train_full}
+    pictures = [by_name[Path(path).name] for path in record["batch_impaths"][0]]
+    batch = {
+        "img": torch.stack([trainer.dm.load_item(item) for item in pictures]),
+        "label": torch.tensor([item.label for item in pictures]),
+    }
+    trainer.train_loader_x = [batch]
+    # The record's library of negatives holds each class's first training image.
+    first = {item.label: item for item in reversed(trainer.dm.dataset.train_full)}
+    trainer.dm.dataset.train_full = list(first.values())
+    trainer.train()
+    [path] = tmp_path.glob("*/model.pth.tar-*")
+    tuned = torch.load(path, weights_only=True)["state_dict"]
+    limits = entry["tolerance"]
+    assert_tensors(tuned, record, {"ctx": limits["final_rel_to_update_norm"]}, limits["update_norm"])
