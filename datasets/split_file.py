@@ -1,0 +1,123 @@
+"""Upstream's split files: JSON with "train", "val" and "test", each a list of [path, label, class name]."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+PARTS = ("train", "val", "test")
+_NAMED = 5  # how many culprits an error message lists
+
+
+class Item(NamedTuple):
+    """One line of a split: path relative to the image folder, label, class name."""
+
+    path: str
+    label: int
+    classname: str
+
+
+Split = dict[str, list[Item]]
+
+
+def read_split(path: Path) -> Split:
+    """The checked content of a split file.
+
+    Raises:
+        ValueError: no JSON, another layout, a label with two class names, labels that are not
+            0 .. n-1, or a class without training images.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"split file {path} is not valid JSON ({error}); fetch it again") from error
+    split = _parse(content, path)
+    _check_classes(split, path)
+    return split
+
+
+def write_json(content: object, path: Path) -> None:
+    """Write JSON whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_images(split: Mapping[str, list[Item]], image_dir: Path, split_file: Path) -> None:
+    """Check that every image of a split is there, with one listing a folder instead of one query an image.
+
+    Raises:
+        FileNotFoundError: names the first missing images and how many there are.
+    """
+    wanted: dict[str, dict[str, None]] = {}
+    for items in split.values():
+        for item in items:
+            folder, _, name = item.path.rpartition("/")
+            wanted.setdefault(folder, {})[name] = None
+    missing: list[str] = []
+    for folder, names in wanted.items():
+        present = _file_names(image_dir / folder)
+        missing.extend(os.path.join(folder, name) for name in names if name not in present)
+    if missing:
+        listed = "\n".join(f"  {image_dir / path}" for path in missing[:_NAMED])
+        more = f"\n  ... and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        raise FileNotFoundError(
+            f"{len(missing)} of the images named in {split_file} are missing:\n{listed}{more}\n"
+            "Unpack the images again, or use the split file that belongs to them."
+        )
+
+
+def _file_names(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def _parse(content: object, path: Path) -> Split:
+    if not isinstance(content, dict) or any(not isinstance(content.get(part), list) for part in PARTS):
+        raise ValueError(f'split file {path} must hold the lists "train", "val" and "test"')
+    split: Split = {}
+    for part in PARTS:
+        split[part] = []
+        for number, line in enumerate(content[part]):
+            match line:
+                case [str(image), int(label), str(classname)] if not isinstance(label, bool):
+                    split[part].append(Item(image, label, classname))
+                case _:
+                    raise ValueError(
+                        f"split file {path}: entry {number} of {part!r} is {line!r}, "
+                        "not [path, label, class name]"
+                    )
+    return split
+
+
+def _check_classes(split: Split, path: Path) -> None:
+    names: dict[int, str] = {}
+    for part in PARTS:
+        for item in split[part]:
+            known = names.setdefault(item.label, item.classname)
+            if known != item.classname:
+                raise ValueError(
+                    f"split file {path}: label {item.label} is called {known!r} and, for {item.path} "
+                    f"in {part!r}, {item.classname!r}; every label needs one class name"
+                )
+    if sorted(names) != list(range(len(names))) or not names:
+        absent = sorted(set(range(max(names, default=0) + 1)) - set(names))
+        raise ValueError(
+            f"split file {path}: labels must be 0 .. {max(names, default=0)} without gaps; "
+            f"missing: {absent[:_NAMED]}, lowest: {min(names, default=None)}"
+        )
+    counts = Counter(item.label for item in split["train"])
+    empty = [f"{label} ({names[label]})" for label in sorted(names) if not counts[label]]
+    if empty:
+        raise ValueError(f"split file {path}: no training images for class {', '.join(empty[:_NAMED])}")
