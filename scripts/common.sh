@@ -16,8 +16,13 @@ set -euo pipefail
 
 # folder under scripts/, trainer, configuration on the real data sets
 methods="
-zsclip  ZeroshotCLIP  vit_b16
-coop    CoOp          vit_b16_ep20_ctxv1
+zsclip     ZeroshotCLIP  vit_b16
+coop       CoOp          vit_b16_ep20_ctxv1
+cocoop     CoCoOp        vit_b16_c4_ep10_batch1_ctxv1
+vpt        VPT           vit_b16_c2_ep5_batch4_4
+ivlp       IVLP          vit_b16_c2_ep5_batch4_2+2ctx
+maple      MaPLe         vit_b16_c2_ep5_batch4_2ctx
+promptsrc  PromptSRC     vit_b16_c2_ep20_batch4_4+4ctx
 "
 dpc_default_cfg=vit_b16_ep20
 demo_datasets="digits letters"

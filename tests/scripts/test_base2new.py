@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts.checkout import value
+from tests.scripts.checkout import REPOSITORY, value
 
 
 @pytest.mark.parametrize(
@@ -151,3 +151,14 @@ def test_zero_shot_needs_no_training(checkout):
     (call,) = checkout.calls
     assert "--model-dir" not in call
     assert "/test_base/eurosat/shots_16/ZeroshotCLIP/vit_b16/seed1" in value(call, "--output-dir")
+
+
+def test_every_method_has_its_trainer_configuration_and_scripts():
+    """The table in common.sh beside the folders of this repository."""
+    table = (REPOSITORY / "scripts/common.sh").read_text().split('methods="\n')[1].split('"\n')[0]
+    for line in table.splitlines():
+        method, trainer, cfg = line.split()
+        assert (REPOSITORY / f"configs/trainers/{trainer}/{cfg}.yaml").is_file()
+        for step in ("train", "test") if method != "zsclip" else ("test",):
+            script = (REPOSITORY / f"scripts/{method}/base2new_{step}.sh").read_text()
+            assert script.splitlines()[-1] == f'base2new_{step} {method} "$@"'

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# IVLP on the base classes: bash scripts/ivlp/base2new_train.sh DATASET SEED
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+base2new_train ivlp "$@"

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# MaPLe on the base classes: bash scripts/maple/base2new_train.sh DATASET SEED
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+base2new_train maple "$@"
