@@ -27,6 +27,7 @@ class ImageCache:
             raise ValueError(f"DATALOADER.CACHE_MB must not be negative, got {limit_mb}")
         self.limit = int(limit_mb * 1_000_000)
         self.size = 0
+        self._full = False
         self._images: dict[str, Image.Image] = {}
 
     def load(self, path: str) -> Image.Image:
@@ -37,11 +38,14 @@ class ImageCache:
     def prefetch(self, paths: Iterable[str]) -> None:
         """Decode the images that are not in memory yet, in order, until the limit is reached."""
         missing = [path for path in dict.fromkeys(paths) if path not in self._images]
-        if not missing or self.size >= self.limit:
+        if not missing or self._full:
             return
         # In slices: the size of an image is known once it is decoded.
         step = 256
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool, progress("Decoding", len(missing)) as bar:
+        with (
+            ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool,
+            progress("Decoding", len(missing)) as bar,
+        ):
             for start in range(0, len(missing), step):
                 part = missing[start : start + step]
                 for path, img in zip(part, pool.map(read_image, part), strict=True):
@@ -54,6 +58,7 @@ class ImageCache:
     def _keep(self, path: str, img: Image.Image) -> bool:
         size = img.width * img.height * BYTES_PER_PIXEL
         if self.size + size > self.limit:
+            self._full = True
             return False
         self._images[path] = img
         self.size += size
@@ -61,7 +66,7 @@ class ImageCache:
 
     def _report(self, wanted: int) -> None:
         logger.info("%d decoded images in memory (%.0f MB), %d wanted", len(self), self.size / 1e6, wanted)
-        if self.size + 1_000_000 >= self.limit:
+        if self._full:
             logger.info("The other images are decoded in every epoch: DATALOADER.CACHE_MB sets the limit")
 
     def __len__(self) -> int:

@@ -26,9 +26,10 @@ Transform = Callable[..., Any]
 class DatasetWrapper(Dataset[dict[str, Any]]):
     """Images of a list of ``Datum``, transformed, with the random draws of each fixed by a seed of its own.
 
-    An item is a dict of ``img`` (tensor [3, H, W]; a list of K_TRANSFORMS tensors in training when that is above
-    1; ``img``, ``img2``, ... when ``transform`` is a list), ``label``, ``domain``, ``impath``, ``index``, and with
-    RETURN_IMG0 ``img0``, the image resized to INPUT.SIZE without augmentation.
+    An item is a dict of ``label``, ``domain``, ``impath``, ``index`` and the transformed image [3, H, W] as
+    ``img`` (``img``, ``img2``, ... when ``transform`` is a list). In training with K_TRANSFORMS above 1,
+    each is a list of so many views. With RETURN_IMG0, ``img0`` is the image resized to INPUT.SIZE without
+    augmentation.
 
     The draws depend on ``cfg.SEED``, ``epoch`` and the index only, not on the process that loads the image.
     """
@@ -207,7 +208,9 @@ class DataManager:
         options = cfg.DATALOADER
         options_u = options.TRAIN_X if options.TRAIN_U.SAME_AS_X else options.TRAIN_U
         self.train_loader_x = self._train_loader(self.dataset.train_x, options.TRAIN_X)
-        self.train_loader_u = self._train_loader(self.dataset.train_u, options_u) if self.dataset.train_u else None
+        self.train_loader_u = (
+            self._train_loader(self.dataset.train_u, options_u) if self.dataset.train_u else None
+        )
         self.val_loader = self._test_loader(self.dataset.val) if self.dataset.val else None
         self.test_loader = self._test_loader(self.dataset.test)
 
@@ -232,7 +235,8 @@ class DataManager:
 
     def set_epoch(self, epoch: int) -> None:
         """Fix the random draws of the coming epoch, and see that its images are in memory."""
-        self.cache.prefetch(item.impath for item in self.dataset.train_x)
+        if isinstance(self.train_loader_x.dataset, DatasetWrapper):
+            self.cache.prefetch(item.impath for item in self.dataset.train_x)
         for loader in (self.train_loader_x, self.train_loader_u):
             if loader is not None and isinstance(loader.dataset, DatasetWrapper):
                 loader.dataset.set_epoch(epoch)

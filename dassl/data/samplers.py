@@ -37,7 +37,9 @@ class _DomainSampler(Sampler[int]):
         if self.n_domain > len(self.domains):
             raise ValueError(f"N_DOMAIN is {n_domain}, but the data has {len(self.domains)} domains")
         if batch_size % self.n_domain:
-            raise ValueError(f"BATCH_SIZE {batch_size} is not a multiple of the {self.n_domain} domains of a batch")
+            raise ValueError(
+                f"BATCH_SIZE {batch_size} is not a multiple of the {self.n_domain} domains of a batch"
+            )
         self.n_per_domain = batch_size // self.n_domain
         # A shuffled epoch with a choice of domains has no fixed length: this is the length of one such epoch.
         state = random.getstate()

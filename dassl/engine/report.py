@@ -35,9 +35,14 @@ def append_result(cfg: CfgNode, split: str, epoch: int, results: Mapping[str, fl
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     mkdir_if_missing(cfg.OUTPUT_DIR)
-    # One write of one line: two runs never mix theirs.
-    with open(os.path.join(cfg.OUTPUT_DIR, "results.jsonl"), "a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    with open(os.path.join(cfg.OUTPUT_DIR, "results.jsonl"), "ab") as file:
+        end = file.tell()
+        try:
+            file.write(json.dumps(record).encode() + b"\n")
+            file.flush()
+        except OSError:
+            file.truncate(end)  # no half line on a full disk
+            raise
 
 
 def _plain(value: Any) -> float | int:

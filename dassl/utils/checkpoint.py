@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
@@ -36,8 +37,11 @@ def _harmless_classes() -> list[Any]:
 
 def write_checkpoint(state: Mapping[str, Any], fpath: str) -> None:
     """Write ``state`` to the file ``fpath``, atomically (see ``atomic_path``)."""
-    with atomic_path(fpath) as path:
-        torch.save(dict(state), path)
+    # On a full disk torch's own writer fails with errors that do not say so.
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    with atomic_path(fpath) as path, open(path, "wb") as file:
+        file.write(buffer.getbuffer())
 
 
 def load_checkpoint(fpath: str) -> dict[str, Any]:

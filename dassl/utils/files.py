@@ -77,7 +77,7 @@ def atomic_path(fpath: str) -> Iterator[str]:
     When the block fails, the temporary file is removed and an old ``fpath`` stays as it was.
 
     Raises:
-        OSError: the file could not be written; on a full disk the message names it and the space left.
+        OSError: the file could not be written; the message names it and the space left.
     """
     fpath = os.path.abspath(fpath)
     folder, name = os.path.split(fpath)
@@ -89,13 +89,11 @@ def atomic_path(fpath: str) -> Iterator[str]:
         _flush(temporary)
         os.replace(temporary, fpath)
     except BaseException as error:
+        failure = _write_error(error, fpath, temporary)
         if os.path.exists(temporary):
-            size = os.path.getsize(temporary)
             os.remove(temporary)
-            if _disk_is_full(error):
-                raise _full_disk_error(fpath, size) from error
-        elif _disk_is_full(error):
-            raise _full_disk_error(fpath, 0) from error
+        if failure is not None:
+            raise failure from error
         raise
 
 
@@ -108,17 +106,14 @@ def _flush(path: str) -> None:
         os.close(descriptor)
 
 
-def _disk_is_full(error: BaseException) -> bool:
-    # torch.save reports a failed write as a RuntimeError of its zip writer, without the system's error code.
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)
-
-
-def _full_disk_error(fpath: str, written: int) -> OSError:
+def _write_error(error: BaseException, fpath: str, temporary: str) -> OSError | None:
+    """A clear error in place of one that means a full disk; None for any other."""
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    written = os.path.getsize(temporary) if os.path.exists(temporary) else 0
     free = shutil.disk_usage(os.path.dirname(fpath)).free
-    message = (
-        f"No space left to write {fpath!r}: stopped after {written / 1e6:.1f} MB, {free / 1e6:.1f} MB "
-        "are free in its folder; an older version of the file was left as it is"
+    return OSError(
+        errno.ENOSPC,
+        f"No space left to write {fpath!r}: it stopped after {written / 1e6:.2f} MB, with {free / 1e6:.2f} "
+        "MB free in its folder; an older version of the file was left as it is",
     )
-    return OSError(errno.ENOSPC, message)

@@ -140,8 +140,8 @@ class DatasetBase:
     ) -> Any:
         """Draw ``num_shots`` images of each class from each source, with Python's global random numbers.
 
-        Classes come in the order of their first image. A class with fewer images gives all of them in order, or,
-        with ``repeat``, ``num_shots`` drawn with replacement. Below 1 shot the sources are returned as they are.
+        Classes come in the order of their first image. A class with fewer images gives all of them in order,
+        or with ``repeat`` so many drawn with replacement. Below 1 shot the sources stay as they are.
 
         Returns:
             One list for one source, else a sequence of lists.

@@ -3,4 +3,11 @@
 from dassl.data.transforms.augment import Compose, accepts_generator, seedable
 from dassl.data.transforms.transforms import AVAI_CHOICES, INTERPOLATION_MODES, build_transform
 
-__all__ = ["AVAI_CHOICES", "INTERPOLATION_MODES", "Compose", "accepts_generator", "build_transform", "seedable"]
+__all__ = [
+    "AVAI_CHOICES",
+    "INTERPOLATION_MODES",
+    "Compose",
+    "accepts_generator",
+    "build_transform",
+    "seedable",
+]

@@ -79,8 +79,8 @@ class Compose:
 class RandomResizedCrop:
     """Cut out a random rectangle and resize it to ``size`` = (H, W).
 
-    Its share of the area is uniform in ``scale``, its aspect ratio W/H log-uniform in ``ratio``. When ten draws
-    do not fit into the image, the largest central rectangle with an allowed aspect ratio is taken.
+    Its share of the area is uniform in ``scale``, its aspect ratio W/H log-uniform in ``ratio``. When ten
+    draws do not fit into the image, the largest central rectangle with an allowed aspect ratio is taken.
     """
 
     def __init__(
@@ -103,17 +103,17 @@ class RandomResizedCrop:
         for _ in range(10):
             area = width * height * uniform(*self.scale, generator)
             aspect = torch.exp(torch.empty(1).uniform_(log_low, log_high, generator=generator)).item()
-            w = int(round(math.sqrt(area * aspect)))
-            h = int(round(math.sqrt(area / aspect)))
+            w = round(math.sqrt(area * aspect))
+            h = round(math.sqrt(area / aspect))
             if 0 < w <= width and 0 < h <= height:
                 top = randint(height - h + 1, generator)
                 return top, randint(width - w + 1, generator), h, w
 
         w, h = width, height
         if width / height < min(self.ratio):
-            h = int(round(w / min(self.ratio)))
+            h = round(w / min(self.ratio))
         elif width / height > max(self.ratio):
-            w = int(round(h * max(self.ratio)))
+            w = round(h * max(self.ratio))
         return (height - h) // 2, (width - w) // 2, h, w
 
     def __repr__(self) -> str:
@@ -145,8 +145,8 @@ class RandomCrop:
         height, width = self.size
         if img.height < height or img.width < width:
             raise ValueError(
-                f"random_crop cannot cut {width} x {height} out of {img.width} x {img.height} pixels (padding "
-                "included): use random_resized_crop, or a larger INPUT.CROP_PADDING or a smaller INPUT.SIZE"
+                f"random_crop cannot cut {width} x {height} out of {img.width} x {img.height} pixels (with "
+                "padding): use random_resized_crop, or a larger INPUT.CROP_PADDING or a smaller INPUT.SIZE"
             )
         if img.size == (width, height):
             return img
@@ -172,10 +172,10 @@ class Random2DTranslation:
         if not chance(self.p, generator):
             return F.resize(img, self.size, self.interpolation)
         height, width = self.size
-        larger = (int(round(height * 1.125)), int(round(width * 1.125)))
+        larger = (round(height * 1.125), round(width * 1.125))
         img = F.resize(img, larger, self.interpolation)
-        left = int(round(uniform(0, larger[1] - width, generator)))
-        top = int(round(uniform(0, larger[0] - height, generator)))
+        left = round(uniform(0, larger[1] - width, generator))
+        top = round(uniform(0, larger[0] - height, generator))
         return F.crop(img, top, left, height, width)
 
     def __repr__(self) -> str:

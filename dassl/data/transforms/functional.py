@@ -46,8 +46,8 @@ def center_crop(img: Image.Image, size: Sequence[int]) -> Image.Image:
     if missing_w or missing_h:
         border = (missing_w // 2, missing_h // 2, (missing_w + 1) // 2, (missing_h + 1) // 2)
         img = ImageOps.expand(img, border=border, fill=0)
-    top = int(round((img.height - height) / 2.0))
-    left = int(round((img.width - width) / 2.0))
+    top = round((img.height - height) / 2.0)
+    left = round((img.width - width) / 2.0)
     return crop(img, top, left, height, width)
 
 

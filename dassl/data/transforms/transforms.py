@@ -8,8 +8,8 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from dassl.data.transforms import functional as F
 from dassl.data.transforms import augment as T
+from dassl.data.transforms import functional as F
 from dassl.data.transforms.functional import INTERPOLATION_MODES
 from dassl.utils.registry import check_availability
 
@@ -34,12 +34,12 @@ AVAI_CHOICES = [
 
 
 def build_transform(cfg: CfgNode, is_train: bool = True, choices: Sequence[str] | None = None) -> T.Compose:
-    """The transform from a Pillow RGB image to float32 [3, H, W], (H, W) = ``cfg.INPUT.SIZE``.
+    """The transform from a Pillow RGB image to float32 [3, H, W] with (H, W) = ``cfg.INPUT.SIZE``.
 
     Args:
         cfg: the whole configuration.
         is_train: with augmentation; else smaller edge to ``max(INPUT.SIZE)``, then the central crop.
-        choices: names out of ``AVAI_CHOICES``, instead of ``cfg.INPUT.TRANSFORMS``. Their order is fixed here.
+        choices: names of ``AVAI_CHOICES`` in any order, instead of ``cfg.INPUT.TRANSFORMS``.
 
     Raises:
         ValueError: a choice or the interpolation is unknown.
