@@ -1,0 +1,189 @@
+"""What every method must hold, one table of cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import trainers
+from clip import CLIP, tokenize
+from dassl.engine import TRAINER_REGISTRY
+from trainers.base import PromptTrainer
+from trainers.dpc import DPC
+
+Build = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method, the options that make it small, and those under which its text prompts are plain words."""
+
+    trainer: str
+    options: tuple[str, ...] = ()
+    neutral: tuple[str, ...] = ()
+
+    @property
+    def backbone(self) -> str:
+        return self.trainer.removesuffix("_DPC")
+
+
+WORDS = "a photo of a"
+CASES = [
+    Case("CoOp", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
+    Case("CoOp", ("TRAINER.COOP.N_CTX", "3", "TRAINER.COOP.CSC", "True", "TRAINER.COOP.CLASS_TOKEN_POSITION", "middle")),
+    Case("CoCoOp", ("TRAINER.COCOOP.N_CTX", "4"), ("TRAINER.COCOOP.CTX_INIT", WORDS)),
+    Case("VPT", ("TRAINER.VPT.PROMPT_DEPTH_VISION", "2"), ("TRAINER.VPT.CTX_INIT", WORDS)),
+    Case("IVLP", (), ("TRAINER.IVLP.PROMPT_DEPTH_TEXT", "1")),
+    Case("MaPLe", (), ("TRAINER.MAPLE.PROMPT_DEPTH", "1")),
+    Case("PromptSRC", ("TRAINER.PROMPTSRC.GPA_MEAN", "1"), ("TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT", "1")),
+    Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
+    Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4", "TRAINER.DPC.VARIANT", "released")),
+    Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4", "TRAINER.DPC.HARD_NEGATIVES", "False")),
+]
+ids = [f"{case.trainer}{'-' + case.options[-1] if case.options else ''}" for case in CASES]
+every_case = pytest.mark.parametrize("case", CASES, ids=ids)
+
+
+@pytest.fixture
+def make(build: Build, tmp_path: Path) -> Callable[..., Any]:
+    """make(case, *options) -> trainer; for DPC its backbone is trained first."""
+
+    def make_trainer(case: Case, *options: str, fp32: bool = True, **settings: Any) -> Any:
+        node = TRAINER_REGISTRY.get(case.backbone).NODE
+        words = [*case.options, *options, *((f"TRAINER.{node}.PREC", "fp32") if fp32 else ())]
+        if case.trainer != case.backbone:
+            folder = tmp_path / f"backbone_{'_'.join(options)}".replace(" ", "_").replace("/", "_")
+            if not folder.exists():
+                own = [w for pair in zip(words[::2], words[1::2], strict=True) if "DPC" not in pair[0] for w in pair]
+                build(case.backbone, *own, "TEST.NO_TEST", "True", "DATASET.SUBSAMPLE_CLASSES", "base", output=folder).train()
+            words += ["TRAINER.DPC.BACKBONE_DIR", str(folder)]
+        return build(case.trainer, *words, **settings)
+
+    return make_trainer
+
+
+def one_step(trainer: Any) -> None:
+    """One optimiser step at full learning rate."""
+    trainer.before_train()
+    trainer.before_epoch()
+    trainer.set_model_mode("train")
+    trainer.num_batches = len(trainer.train_loader_x)
+    trainer.forward_backward(next(iter(trainer.train_loader_x)))
+
+
+def tuned(trainer: Any) -> dict[str, torch.Tensor]:
+    return {key: leaf.detach().clone() for key, leaf in trainer.model.prompt_learner.tuned_tensors().items()}
+
+
+def logits_of(trainer: Any) -> torch.Tensor:
+    """Logits of the whole test split."""
+    trainer.set_model_mode("eval")
+    with torch.no_grad():
+        trainer._text_features = trainer.model.text_features()
+        return torch.cat([trainer.model_inference(trainer.parse_batch_test(b)[0]) for b in trainer.test_loader])
+
+
+def test_the_table_holds_every_method_that_is_trained() -> None:
+    names = {n for n in TRAINER_REGISTRY.registered_names() if issubclass(TRAINER_REGISTRY.get(n), PromptTrainer)}
+    ours = {n for n in names if TRAINER_REGISTRY.get(n).__module__.startswith(trainers.__name__)}
+    assert ours == {case.trainer for case in CASES}
+
+
+@every_case
+def test_a_step_moves_every_prompt_and_nothing_else(make: Build, case: Case) -> None:
+    trainer = make(case)
+    frozen = {key: value.clone() for key, value in trainer.model.clip.state_dict().items()}
+    before = tuned(trainer)
+    one_step(trainer)
+    after = tuned(trainer)
+    assert all(not torch.equal(before[key], after[key]) for key in before)
+    assert all(torch.equal(frozen[key], value) for key, value in trainer.model.clip.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in trainer.model.clip.parameters())
+
+
+@every_case
+def test_tuned_prompt_stays_under_dpc(make: Build, case: Case) -> None:
+    trainer = make(case)
+    if not isinstance(trainer, DPC):
+        pytest.skip("not a DPC method")
+    with trainer.dual_prompts.showing("tuned"), torch.no_grad():
+        before = trainer.model.text_features()
+    one_step(trainer)
+    with trainer.dual_prompts.showing("tuned"), torch.no_grad():
+        assert torch.equal(trainer.model.text_features(), before)
+    with trainer.dual_prompts.showing("parallel"), torch.no_grad():
+        assert not torch.equal(trainer.model.text_features(), before)
+
+
+@every_case
+def test_logits_shape_and_class_subsets(make: Build, case: Case) -> None:
+    trainer = make(case)
+    logits = logits_of(trainer)
+    assert logits.shape == (9, 3) and logits.dtype == torch.float32
+    with torch.no_grad():
+        images = trainer.parse_batch_test(next(iter(trainer.test_loader)))[0]
+        features = trainer.model.image_features(images)
+        some = trainer.model.class_logits(features, torch.tensor([2, 0]))
+    torch.testing.assert_close(some, logits[: len(images)][:, [2, 0]], atol=1e-4, rtol=1e-4)
+
+
+@every_case
+def test_checkpoint_round_trip_is_small(make: Build, case: Case, tmp_path: Path) -> None:
+    trainer = make(case)
+    one_step(trainer)
+    logits = logits_of(trainer)
+    trainer.save_model(0, str(tmp_path / "saved"))
+    [path] = (tmp_path / "saved").glob("*/model.pth.tar-1")
+    assert path.parent.name == trainer.MODEL_NAME
+    weights = sum(tensor.numel() * 4 for tensor in tuned(trainer).values())
+    assert path.stat().st_size < 3 * weights + 60_000  # with momentum, without frozen weights
+    other = make(case, seed=2)
+    assert not torch.allclose(logits_of(other), logits, atol=1e-3)
+    other.load_model(str(tmp_path / "saved"), epoch=1)
+    torch.testing.assert_close(logits_of(other), logits, atol=1e-6, rtol=0)
+
+
+@every_case
+def test_a_seed_reproduces_training_bit_for_bit(make: Build, case: Case, tmp_path: Path) -> None:
+    runs = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        trainer = make(case, "TEST.NO_TEST", "True", output=tmp_path / name, seed=seed)
+        trainer.train()
+        runs.append(tuned(trainer))
+    assert all(torch.equal(runs[0][key], runs[1][key]) for key in runs[0])
+    assert any(not torch.equal(runs[0][key], runs[2][key]) for key in runs[0])
+
+
+@every_case
+def test_plain_words_give_zero_shot_text_features(make: Build, case: Case, tiny_clip: CLIP) -> None:
+    if not case.neutral:
+        pytest.skip("has no neutral setting")
+    trainer = make(Case(case.trainer, (*case.options, *case.neutral)), "OPTIM.LR", "1e-12", "OPTIM.WARMUP_EPOCH", "-1")
+    texts = [f"{WORDS} {name}." for name in trainer.dm.dataset.classnames]
+    trainer.set_model_mode("eval")
+    expected = F.normalize(tiny_clip.encode_text(tokenize(texts)), dim=-1)
+    learner = trainer.model.prompt_learner
+    with torch.no_grad():
+        torch.testing.assert_close(trainer.model.text_features(), expected, atol=1e-5, rtol=0)
+        if "ctx" not in dict(learner.named_parameters()) and not hasattr(learner, "ctx"):
+            return
+        for leaf in learner.tuned_tensors().values():
+            leaf += torch.randn_like(leaf)  # a constant would vanish in the layer norms
+        assert not torch.allclose(trainer.model.text_features(), expected, atol=1e-3)
+
+
+@every_case
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "amp"])
+def test_every_precision_trains_on_this_machine(make: Build, case: Case, precision: str, caplog: Any) -> None:
+    node = TRAINER_REGISTRY.get(case.backbone).NODE
+    trainer = make(case, f"TRAINER.{node}.PREC", precision, fp32=False)
+    one_step(trainer)
+    assert torch.isfinite(logits_of(trainer)).all()
+    if not torch.cuda.is_available() and precision != "bf16":
+        assert any(f"PREC is {precision}" in message and "fp32" in message for message in caplog.messages)
