@@ -58,7 +58,7 @@ class Plain:
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__name__", repr(self.function))
-        return f"{name}({', '.join(map(str, self.options))})"
+        return f"{name}({', '.join(str(getattr(o, 'name', o)) for o in self.options)})"
 
 
 class Compose:
