@@ -86,30 +86,26 @@ class Result(NamedTuple):
 # ---- one case, in its own process --------------------------------------------------------------------------
 
 
-def make_trainer(method: str, folder: Path, device: str) -> Any:
-    backbone = ["TRAINER.DPC.BACKBONE_DIR", str(folder / "CoOp")] if method.endswith("_DPC") else []
-    args = train.parse_arguments(
-        [
-            *(
-                "--trainer",
-                method,
-                "--seed",
-                "1",
-                "--root",
-                str(folder),
-                "--output-dir",
-                str(folder / method),
-            ),
-            *(
-                "--config-file",
-                str(ROOT / "configs/trainers" / method / f"{CONFIGS[method]}.yaml"),
-            ),
-            *("DATASET.NAME", "Random", "MODEL.BACKBONE.PATH", str(folder / "clip.pt")),
-            *("USE_CUDA", str(device == "cuda"), *backbone),
-        ]
-    )
+def make_trainer(method: str, classes: int, folder: Path, device: str) -> Any:
+    """The project's trainer with the settings of its configuration file."""
+    os.environ["BENCHMARK_CLASSES"] = str(classes)
+    runs = {name: folder / f"{name}-{classes}" for name in CONFIGS}
+    arguments = {
+        "--trainer": method,
+        "--seed": 1,
+        "--root": folder,
+        "--output-dir": runs[method],
+        "--config-file": ROOT / "configs/trainers" / method / f"{CONFIGS[method]}.yaml",
+        "DATASET.NAME": "Random",
+        "MODEL.BACKBONE.PATH": folder / "clip.pt",
+        "USE_CUDA": device == "cuda",
+    }
+    backbone = method.removesuffix("_DPC")
+    if method != backbone:
+        arguments["TRAINER.DPC.BACKBONE_DIR"] = runs[backbone]
+    args = train.parse_arguments([str(word) for pair in arguments.items() for word in pair])
     trainer = build_trainer(train.setup_cfg(args))
-    if backbone:
+    if method != backbone:
         rank = trainer.rank
         # Random weights give all images the same hard negatives. Other scores give a step about as many
         # different ones as it can have, whatever n, which is its most expensive case.
@@ -175,14 +171,13 @@ def measure_reference(
 
 
 def run_case(method: str, classes: int, folder: Path, device: str, steps: int) -> dict[str, Result]:
-    os.environ["BENCHMARK_CLASSES"] = str(classes)
     torch.manual_seed(0)
-    trainer = make_trainer(method, folder, device)
+    trainer = make_trainer(method, classes, folder, device)
     clock = Stopwatch(trainer.device)
     warmup = 1 if device == "cpu" else 5
     ours, batch = measure_ours(trainer, steps, warmup, clock)
     if method == "CoOp":
-        trainer.save_model(0, str(folder / "CoOp"))  # what DPC starts from
+        trainer.save_model(0, trainer.output_dir)  # what DPC starts from
 
     plain = reference.Path77(trainer.model.clip, trainer.dm.dataset.classnames, trainer.cfg, clock)
     measured_with = classes
