@@ -5,21 +5,25 @@ from yacs.config import CfgNode as CN
 from dassl.engine import TRAINER_REGISTRY
 from trainers.cocoop import CoCoOp
 from trainers.coop import CoOp
-from trainers.coop_dpc import CoOp_DPC
 from trainers.ivlp import IVLP
 from trainers.maple import MaPLe
 from trainers.promptsrc import PromptSRC
 from trainers.vpt import VPT
+from trainers.with_dpc import CoCoOp_DPC, CoOp_DPC, IVLP_DPC, MaPLe_DPC, PromptSRC_DPC
 from trainers.zsclip import ZeroshotCLIP, ZeroshotCLIP2
 
 __all__ = [
     "IVLP",
     "VPT",
     "CoCoOp",
+    "CoCoOp_DPC",
     "CoOp",
     "CoOp_DPC",
+    "IVLP_DPC",
     "MaPLe",
+    "MaPLe_DPC",
     "PromptSRC",
+    "PromptSRC_DPC",
     "ZeroshotCLIP",
     "ZeroshotCLIP2",
     "extend_cfg",

@@ -43,6 +43,15 @@ class StepOutput(NamedTuple):
     labels: Tensor  # [B]
 
 
+class View(NamedTuple):
+    """A mini-batch through the prompted towers."""
+
+    images: Tensor  # [B, 3, H, W]
+    image_features: Tensor  # [B, E]
+    text_features: Tensor | None  # [L, E]
+    classes: Tensor | None = None  # [L] class indices, all of them when None
+
+
 class PromptedCLIP(nn.Module):
     """The frozen CLIP seen through a prompt learner. Features are float32 and L2-normalised."""
 
@@ -55,8 +64,11 @@ class PromptedCLIP(nn.Module):
         self.prompt_learner.train(mode)
         return self  # the frozen towers stay in evaluation mode
 
-    def text_features(self, classes: Tensor | None = None) -> Tensor:
-        """[L, E] of the given class indices (Eq. 6-8: normalising is by row, so only those are encoded)."""
+    def text_features(self, classes: Tensor | None = None) -> Tensor | None:
+        """[L, E] of the given class indices, or of all classes; None where they depend on the image.
+
+        Normalising is by row, so encoding only some classes gives the rows that Eq. 6-8 select.
+        """
         prompts = self.prompt_learner.text_prompts(classes)
         return F.normalize(self.clip.encode_embeddings(*prompts).float(), dim=-1)
 
@@ -70,21 +82,13 @@ class PromptedCLIP(nn.Module):
         """[B, C], cosine similarity over the temperature (Eq. 4)."""
         return self.clip.logit_scale.exp() * image_features @ text_features.t()
 
-    def class_logits(
-        self, image_features: Tensor, classes: Tensor | None = None, text_features: Tensor | None = None
-    ) -> Tensor:
-        """Logits [B, L] of the given class indices, or of all classes.
-
-        Args:
-            text_features: those of ``classes``, where the caller has them already; a model whose text
-                features depend on the image leaves them aside.
-        """
-        if text_features is None:
-            text_features = self.text_features(classes)
+    def class_logits(self, image_features: Tensor, text_features: Tensor | None, classes: Tensor | None) -> Tensor:
+        """Logits [B, L] of the given class indices, or of all classes, with their `text_features`."""
+        assert text_features is not None
         return self.logits(image_features, text_features)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.class_logits(self.image_features(images))
+        return self.class_logits(self.image_features(images), self.text_features(), None)
 
 
 class PromptTrainer(TrainerX):
@@ -136,10 +140,15 @@ class PromptTrainer(TrainerX):
         return self._to_device(batch["img"]), self._to_device(batch["label"])
 
     def compute_loss(self, batch: Mapping[str, Any]) -> StepOutput:
-        """Cross-entropy over all classes (Eq. 3)."""
+        """Cross-entropy over all classes (Eq. 3) and the method's own losses."""
         images, labels = self.parse_batch_train(batch)
-        logits = self.model(images)
-        return StepOutput({"loss_ce": F.cross_entropy(logits, labels)}, logits, labels)
+        view = View(images, self.model.image_features(images), self.model.text_features())
+        logits = self.model.class_logits(view.image_features, view.text_features, None)
+        return StepOutput({"loss_ce": F.cross_entropy(logits, labels), **self.own_losses(view, logits)}, logits, labels)
+
+    def own_losses(self, view: View, logits: Tensor) -> dict[str, Tensor]:
+        """What the method minimises beside the classification loss; named scalars."""
+        return {}
 
     def forward_backward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         with self.autocast():
@@ -174,7 +183,7 @@ class PromptTrainer(TrainerX):
         """Logits [B, C] against the text features of the running test."""
         with self.autocast():
             features = self.model.image_features(images)
-            return self.model.class_logits(features, text_features=self._text_features)
+            return self.model.class_logits(features, self._text_features, None)
 
     # -- checkpoints ------------------------------------------------------------------------------
 

@@ -34,10 +34,9 @@ class ConditionalLearner(PromptLearner):
         )
         self.prompts = ContextPrompts(clip, classnames, text, length)
 
-    def text_prompts(self, classes: Tensor | None = None, image_features: Tensor | None = None) -> TextPrompts:
-        """Prompts for one image, [E]; unshifted without it."""
-        shift = 0 if image_features is None else self.meta_net(image_features)
-        return self.prompts(self.ctx + shift, classes)
+    def text_prompts_for(self, image_features: Tensor, classes: Tensor | None = None) -> TextPrompts:
+        """Prompts of the classes for one image, [E]."""
+        return self.prompts(self.ctx + self.meta_net(image_features), classes)
 
 
 class ConditionalCLIP(PromptedCLIP):
@@ -45,12 +44,13 @@ class ConditionalCLIP(PromptedCLIP):
 
     prompt_learner: ConditionalLearner
 
-    def class_logits(
-        self, image_features: Tensor, classes: Tensor | None = None, text_features: Tensor | None = None
-    ) -> Tensor:
+    def text_features(self, classes: Tensor | None = None) -> None:
+        return None
+
+    def class_logits(self, image_features: Tensor, text_features: Tensor | None, classes: Tensor | None) -> Tensor:
         rows = []
         for features in image_features:  # one text pass an image bounds the memory
-            prompts = self.prompt_learner.text_prompts(classes, features)
+            prompts = self.prompt_learner.text_prompts_for(features, classes)
             text = F.normalize(self.clip.encode_embeddings(*prompts).float(), dim=-1)
             rows.append(self.logits(features, text))
         return torch.stack(rows)

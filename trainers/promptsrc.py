@@ -6,7 +6,7 @@ Shape legend: B images, C classes, E width of the joint embedding.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from yacs.config import CfgNode as CN
 
 from clip import CLIP, tokenize
 from dassl.engine import TRAINER_REGISTRY
-from trainers.base import StepOutput
+from trainers.base import View
 from trainers.ivlp import IVLP
 from trainers.prompts import PromptLearner
 from trainers.templates import ENSEMBLE_TEMPLATES
@@ -60,26 +60,23 @@ class PromptSRC(IVLP):
         super().load_extra_state(state)
         self.mean_prompts = state["mean_prompts"]
 
-    def compute_loss(self, batch: Mapping[str, Any]) -> StepOutput:
-        """Cross-entropy and the three self-consistency losses (the PromptSRC paper's Eq. 4-6)."""
+    def own_losses(self, view: View, logits: Tensor) -> dict[str, Tensor]:
+        """The three self-consistency losses (the PromptSRC paper's Eq. 4-6)."""
         options = self.cfg.TRAINER.PROMPTSRC
-        images, labels = self.parse_batch_train(batch)
-        text_features = self.model.text_features()
-        image_features = self.model.image_features(images)
-        logits = self.model.logits(image_features, text_features)
+        frozen_text = self.fixed_text_features
+        if view.classes is not None:
+            frozen_text = frozen_text[view.classes.to(self.device)]
         with torch.no_grad():
-            frozen_image_features = F.normalize(self.model.clip.encode_image(images).float(), dim=-1)
-            frozen_logits = self.model.logits(frozen_image_features, self.fixed_text_features)
-        losses = {
-            "loss_ce": F.cross_entropy(logits, labels),
-            "loss_scl_text": options.TEXT_LOSS_WEIGHT * F.l1_loss(text_features, self.fixed_text_features),
-            "loss_scl_image": options.IMAGE_LOSS_WEIGHT * F.l1_loss(image_features, frozen_image_features),
-            "loss_scl_logits": F.kl_div(
-                logits.log_softmax(dim=1), frozen_logits.log_softmax(dim=1), reduction="sum", log_target=True
-            )
-            / logits.numel(),
+            frozen_image = F.normalize(self.model.clip.encode_image(view.images).float(), dim=-1)
+            frozen_logits = self.model.logits(frozen_image, frozen_text)
+        divergence = F.kl_div(
+            logits.log_softmax(dim=1), frozen_logits.log_softmax(dim=1), reduction="sum", log_target=True
+        )
+        return {
+            "loss_scl_text": options.TEXT_LOSS_WEIGHT * F.l1_loss(view.text_features, frozen_text),
+            "loss_scl_image": options.IMAGE_LOSS_WEIGHT * F.l1_loss(view.image_features, frozen_image),
+            "loss_scl_logits": divergence / logits.numel(),
         }
-        return StepOutput(losses, logits, labels)
 
     @torch.no_grad()
     def after_epoch(self) -> None:

@@ -45,6 +45,10 @@ CASES = [
     Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
     Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4", "TRAINER.DPC.VARIANT", "released")),
     Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4", "TRAINER.DPC.HARD_NEGATIVES", "False")),
+    Case("CoCoOp_DPC", ("TRAINER.COCOOP.N_CTX", "4"), ("TRAINER.COCOOP.CTX_INIT", WORDS)),
+    Case("IVLP_DPC", (), ("TRAINER.IVLP.PROMPT_DEPTH_TEXT", "1")),
+    Case("MaPLe_DPC", ("TRAINER.DPC.WEIGHT_BASE", "1.0"), ("TRAINER.MAPLE.PROMPT_DEPTH", "1")),
+    Case("PromptSRC_DPC", ("TRAINER.PROMPTSRC.GPA_MEAN", "1"), ("TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT", "1")),
 ]
 ids = [f"{case.trainer}{'-' + case.options[-1] if case.options else ''}" for case in CASES]
 every_case = pytest.mark.parametrize("case", CASES, ids=ids)
@@ -112,13 +116,16 @@ def test_tuned_prompt_stays_under_dpc(make: Build, case: Case) -> None:
     trainer = make(case)
     if not isinstance(trainer, DPC):
         pytest.skip("not a DPC method")
-    with trainer.dual_prompts.showing("tuned"), torch.no_grad():
-        before = trainer.model.text_features()
+    images = torch.randn(2, 3, 32, 32)
+
+    def logits(mode: str) -> torch.Tensor:
+        with trainer.dual_prompts.showing(mode), torch.no_grad():
+            return trainer.model(images)
+
+    before = logits("tuned")
     one_step(trainer)
-    with trainer.dual_prompts.showing("tuned"), torch.no_grad():
-        assert torch.equal(trainer.model.text_features(), before)
-    with trainer.dual_prompts.showing("parallel"), torch.no_grad():
-        assert not torch.equal(trainer.model.text_features(), before)
+    assert torch.equal(logits("tuned"), before)
+    assert not torch.equal(logits("parallel"), before)
 
 
 @every_case
@@ -129,7 +136,8 @@ def test_logits_shape_and_class_subsets(make: Build, case: Case) -> None:
     with torch.no_grad():
         images = trainer.parse_batch_test(next(iter(trainer.test_loader)))[0]
         features = trainer.model.image_features(images)
-        some = trainer.model.class_logits(features, torch.tensor([2, 0]))
+        classes = torch.tensor([2, 0])
+        some = trainer.model.class_logits(features, trainer.model.text_features(classes), classes)
     torch.testing.assert_close(some, logits[: len(images)][:, [2, 0]], atol=1e-4, rtol=1e-4)
 
 
@@ -161,21 +169,29 @@ def test_a_seed_reproduces_training_bit_for_bit(make: Build, case: Case, tmp_pat
 
 
 @every_case
-def test_plain_words_give_zero_shot_text_features(make: Build, case: Case, tiny_clip: CLIP) -> None:
+def test_plain_words_give_zero_shot_logits(make: Build, case: Case, tiny_clip: CLIP) -> None:
     if not case.neutral:
         pytest.skip("has no neutral setting")
     trainer = make(Case(case.trainer, (*case.options, *case.neutral)), "OPTIM.LR", "1e-12", "OPTIM.WARMUP_EPOCH", "-1")
     texts = [f"{WORDS} {name}." for name in trainer.dm.dataset.classnames]
     trainer.set_model_mode("eval")
     expected = F.normalize(tiny_clip.encode_text(tokenize(texts)), dim=-1)
-    learner = trainer.model.prompt_learner
+    learner, model = trainer.model.prompt_learner, trainer.model
+    image_features = F.normalize(torch.randn(4, 32), dim=-1)
     with torch.no_grad():
-        torch.testing.assert_close(trainer.model.text_features(), expected, atol=1e-5, rtol=0)
-        if "ctx" not in dict(learner.named_parameters()) and not hasattr(learner, "ctx"):
+        for key, leaf in learner.tuned_tensors().items():
+            if "meta_net" in key:
+                leaf.zero_()
+        expected = model.logits(image_features, expected)
+        torch.testing.assert_close(
+            model.class_logits(image_features, model.text_features(), None), expected, atol=1e-4, rtol=0
+        )
+        if not any(key.endswith("ctx") for key in learner.tuned_tensors()):
             return
         for leaf in learner.tuned_tensors().values():
             leaf += torch.randn_like(leaf)  # a constant would vanish in the layer norms
-        assert not torch.allclose(trainer.model.text_features(), expected, atol=1e-3)
+        changed = model.class_logits(image_features, model.text_features(), None)
+        assert not torch.allclose(changed, expected, atol=1e-2)
 
 
 @every_case

@@ -13,7 +13,7 @@ from yacs.config import CfgNode as CN
 from clip import CLIP
 from dassl.engine.checkpoint import find_checkpoint
 from dassl.utils import load_checkpoint
-from trainers.base import PromptTrainer, StepOutput, copy_tensors
+from trainers.base import PromptTrainer, StepOutput, View, copy_tensors
 from trainers.dpc.loader import HardNegativeLoader, Ranking
 from trainers.dpc.loss import contrastive_loss
 from trainers.dpc.weighting import DualPrompts
@@ -39,6 +39,7 @@ class DPC(PromptTrainer):
                 "WEIGHT_NEW": 1e-6,  # w_n, Eq. 13, in [0, 1]
                 "TOPK": 8,  # K of the negative sampler, at least 2; clamped to the number of classes
                 "NEGATIVE_POOL": "auto",  # negatives' images: fewshot, train (the full split), or auto: by variant
+                "KEEP_BACKBONE_LOSS": True,  # the backbone's losses beside cross-entropy, in parallel with Eq. 9
                 "HARD_NEGATIVES": True,  # ablation: off trains P' with the backbone's own loss
                 "WEIGHTING": True,  # ablation: off uses P' alone on base classes (w_b = 1)
                 "DECOUPLING": True,  # ablation: off uses the base classes' prompt on new classes too
@@ -149,29 +150,37 @@ class DPC(PromptTrainer):
         """Similarity [b, n] of images with the base classes under the frozen tuned prompt."""
         with self.dual_prompts.showing("tuned"), self.autocast():
             features = self.model.image_features(images.to(self.device))
-            scores = self.model.class_logits(features, text_features=self._tuned_text_features)
+            scores = self.model.class_logits(features, self._tuned_text_features, None)
         return Ranking(scores, None if self.model.prompt_learner.tunes_image_tower else features)
 
     def compute_loss(self, batch: Mapping[str, Any]) -> StepOutput:
-        """The symmetric contrastive loss over the mini-batch and its hard negatives (Eq. 9)."""
+        """The symmetric contrastive loss over the mini-batch and its hard negatives (Eq. 9).
+
+        It takes the place of the backbone's cross-entropy; the backbone's other losses stay (Sec. 3.3).
+        """
         options = self.cfg.TRAINER.DPC
         if not options.HARD_NEGATIVES:
             return super().compute_loss(batch)
         classes, rows = batch["label"].unique(return_inverse=True)
-        logits = self.model.class_logits(self._batch_features(batch), classes)[:, rows.to(self.device)]  # [L, L]
-        reduction = "sum" if options.VARIANT == "paper" else "mean"
-        pairs = torch.arange(len(logits), device=self.device)
-        return StepOutput({"loss_cl": contrastive_loss(logits, reduction)}, logits, pairs)
+        view = View(
+            self._to_device(batch["img"]), self._batch_features(batch), self.model.text_features(classes), classes
+        )
+        class_logits = self.model.class_logits(view.image_features, view.text_features, classes)
+        logits = class_logits[:, self._to_device(rows)]  # [L, L]
+        losses = {"loss_cl": contrastive_loss(logits, "sum" if options.VARIANT == "paper" else "mean")}
+        if options.KEEP_BACKBONE_LOSS:
+            losses |= self.own_losses(view, class_logits)
+        return StepOutput(losses, logits, torch.arange(len(logits), device=self.device))
 
     def _batch_features(self, batch: Mapping[str, Any]) -> Tensor:
         """Image features [L, E]; those that the sampler has computed already are not computed again."""
         known = batch["query_features"]
         if known is None:
-            return self.model.image_features(batch["img"].to(self.device))
+            return self.model.image_features(self._to_device(batch["img"]))
         rest = batch["img"][len(known) :]
         if not len(rest):
             return known
-        return torch.cat([known, self.model.image_features(rest.to(self.device))])
+        return torch.cat([known, self.model.image_features(self._to_device(rest))])
 
     # -- checkpoints ------------------------------------------------------------------------------
 
