@@ -26,9 +26,13 @@ logger = logging.getLogger("train")
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line; ``opts`` holds the trailing KEY VALUE words."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", default="", help="folder of the data sets (DATASET.ROOT)")
-    parser.add_argument("--output-dir", default="", help="folder for log, results and checkpoints (OUTPUT_DIR)")
+    parser.add_argument(
+        "--output-dir", default="", help="folder for log, results and checkpoints (OUTPUT_DIR)"
+    )
     parser.add_argument("--resume", default="", help="folder of an unfinished run to go on with (RESUME)")
     parser.add_argument("--seed", type=int, default=-1, help="0 or more fixes every random choice (SEED)")
     parser.add_argument("--source-domains", nargs="+", help="DATASET.SOURCE_DOMAINS")
@@ -43,7 +47,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model-dir", default="", help="run whose checkpoint --eval-only tests")
     parser.add_argument("--load-epoch", type=int, help="its epoch; -1 for the last, without it the best")
     parser.add_argument("--no-train", action="store_true", help="build everything, then stop")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE settings, the last word on all of them")
+    parser.add_argument(
+        "opts", nargs=argparse.REMAINDER, help="KEY VALUE settings, the last word on all of them"
+    )
     return parser.parse_args(argv)
 
 
@@ -103,7 +109,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         run(parse_arguments())
-    except (ValueError, FileNotFoundError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("DPC_TRACEBACK"):
             raise
         print(f"error: {error}\n(DPC_TRACEBACK=1 shows where)", file=sys.stderr)

@@ -8,7 +8,7 @@ E width of the joint embedding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,9 +102,16 @@ class Transformer(nn.Module):
         self.width, self.layers, self.causal = width, layers, causal
         self.resblocks = nn.ModuleList(ResidualAttentionBlock(width, width // 64) for _ in range(layers))
 
+    def blocks(self) -> Iterator[ResidualAttentionBlock]:
+        for block in self.resblocks:
+            assert isinstance(block, ResidualAttentionBlock)
+            yield block
+
     def forward(self, x: Tensor, deep_prompts: Sequence[Tensor] = (), at: int = 0) -> Tensor:
-        assert len(deep_prompts) < self.layers or not deep_prompts, "more deep prompts than blocks to take them"
-        for i, block in enumerate(self.resblocks):
+        assert len(deep_prompts) < self.layers or not deep_prompts, (
+            "more deep prompts than blocks to take them"
+        )
+        for i, block in enumerate(self.blocks()):
             if 1 <= i <= len(deep_prompts):
                 x = _replace_tokens(x, deep_prompts[i - 1], at)
             x = block(x, self.causal)
@@ -137,7 +144,9 @@ class VisionTransformer(nn.Module):
         self.ln_post = LayerNorm(width)
         self.proj = nn.Parameter(scale * torch.randn(width, arch.embed_dim))
 
-    def forward(self, images: Tensor, prompts: Tensor | None = None, deep_prompts: Sequence[Tensor] = ()) -> Tensor:
+    def forward(
+        self, images: Tensor, prompts: Tensor | None = None, deep_prompts: Sequence[Tensor] = ()
+    ) -> Tensor:
         x = self.conv1(images).flatten(2).transpose(1, 2)  # [B, patches, D]
         cls = self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         x = torch.cat([cls, x], dim=1) + self.positional_embedding.to(x.dtype)
@@ -174,7 +183,7 @@ class CLIP(nn.Module):
         if isinstance(model.visual, VisionTransformer):
             towers.append(model.visual.transformer)
         for tower in towers:
-            for block in tower.resblocks:
+            for block in tower.blocks():
                 nn.init.normal_(block.attn.in_proj_weight, std=tower.width**-0.5)
                 nn.init.normal_(block.mlp.c_fc.weight, std=(2 * tower.width) ** -0.5)
                 for linear in (block.attn.out_proj, block.mlp.c_proj):
@@ -209,7 +218,9 @@ class CLIP(nn.Module):
             return self.visual(images)
         return self.visual(images, prompts, deep_prompts)
 
-    def encode_embeddings(self, embeddings: Tensor, eot: Tensor, deep_prompts: Sequence[Tensor] = ()) -> Tensor:
+    def encode_embeddings(
+        self, embeddings: Tensor, eot: Tensor, deep_prompts: Sequence[Tensor] = ()
+    ) -> Tensor:
         """Text features of embedded prompts, not normalised.
 
         The text tower is causal, so positions behind the end-of-text token never matter: callers cut

@@ -29,7 +29,11 @@ _WORD = regex.compile(
 
 def _byte_symbols() -> dict[int, str]:
     """A printable character for each of the 256 byte values; printable bytes stand for themselves."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     symbols = {byte: chr(byte) for byte in printable}
     for byte in range(256):
         if byte not in symbols:
@@ -38,7 +42,7 @@ def _byte_symbols() -> dict[int, str]:
 
 
 def _clean(text: str) -> str:
-    """Mend mojibake, undo HTML escapes (twice: some sources escape twice), collapse white space, lower-case."""
+    """Mend mojibake, undo HTML escapes (some sources escape twice), collapse white space, lower-case."""
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return regex.sub(r"\s+", " ", text).strip().lower()
 
@@ -106,7 +110,9 @@ def default_tokenizer() -> SimpleTokenizer:
     return SimpleTokenizer()
 
 
-def tokenize(texts: str | Sequence[str], context_length: int = CONTEXT_LENGTH, truncate: bool = False) -> Tensor:
+def tokenize(
+    texts: str | Sequence[str], context_length: int = CONTEXT_LENGTH, truncate: bool = False
+) -> Tensor:
     """Token ids of texts between start and end tokens, padded with zeros.
 
     Args:

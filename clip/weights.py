@@ -29,7 +29,10 @@ _PUBLISHED = {
     "ViT-B/32": ("40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af", "ViT-B-32.pt"),
     "ViT-B/16": ("5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f", "ViT-B-16.pt"),
     "ViT-L/14": ("b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836", "ViT-L-14.pt"),
-    "ViT-L/14@336px": ("3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02", "ViT-L-14-336px.pt"),
+    "ViT-L/14@336px": (
+        "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
+        "ViT-L-14-336px.pt",
+    ),
 }
 _CACHE = Path("~/.cache/clip")
 # Sizes that OpenAI's files repeat as scalars; the tensors' shapes already say them.
@@ -93,7 +96,7 @@ def _download(url: str, path: Path, sha256: str) -> None:
     except (OSError, urllib.error.URLError) as error:
         raise FileNotFoundError(
             f"CLIP weights {path.name} are not in {path.parent} and could not be downloaded ({error}).\n"
-            f"  fetch: {url}\n  put it at: {path}\n  or set MODEL.BACKBONE.PATH to a weights file that you have."
+            f"  fetch: {url}\n  put it at: {path}\n  or set MODEL.BACKBONE.PATH to a weights file of yours."
         ) from error
     finally:
         part.unlink(missing_ok=True)
@@ -120,7 +123,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:
         raise ValueError(
-            f"{path} cannot be read as CLIP weights ({os.path.getsize(path):,} bytes): {type(error).__name__}. "
+            f"{path} cannot be read as CLIP weights ({os.path.getsize(path):,} bytes, {type(error).__name__}). "
             "The file is truncated or of another kind; delete it and fetch it again."
         ) from error
     content = content.get("state_dict", content) if isinstance(content, Mapping) else content
@@ -187,7 +190,11 @@ def build_model(state: Mapping[str, Tensor]) -> CLIP:
     arch = infer_architecture(state)
     with torch.device("meta"):
         model = CLIP(arch)
-    tensors = {key: value.float() for key, value in state.items() if key not in _SCALARS and value.is_floating_point()}
+    tensors = {
+        key: value.float()
+        for key, value in state.items()
+        if key not in _SCALARS and value.is_floating_point()
+    }
     tensors |= {k: v for k, v in state.items() if k not in _SCALARS and not v.is_floating_point()}
     expected = model.state_dict()
     wrong = [f"{key}: missing" for key in expected if key not in tensors]

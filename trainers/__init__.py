@@ -9,17 +9,17 @@ from trainers.ivlp import IVLP
 from trainers.maple import MaPLe
 from trainers.promptsrc import PromptSRC
 from trainers.vpt import VPT
-from trainers.with_dpc import CoCoOp_DPC, CoOp_DPC, IVLP_DPC, MaPLe_DPC, PromptSRC_DPC
+from trainers.with_dpc import IVLP_DPC, CoCoOp_DPC, CoOp_DPC, MaPLe_DPC, PromptSRC_DPC
 from trainers.zsclip import ZeroshotCLIP, ZeroshotCLIP2
 
 __all__ = [
     "IVLP",
+    "IVLP_DPC",
     "VPT",
     "CoCoOp",
     "CoCoOp_DPC",
     "CoOp",
     "CoOp_DPC",
-    "IVLP_DPC",
     "MaPLe",
     "MaPLe_DPC",
     "PromptSRC",

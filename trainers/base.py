@@ -82,7 +82,9 @@ class PromptedCLIP(nn.Module):
         """[B, C], cosine similarity over the temperature (Eq. 4)."""
         return self.clip.logit_scale.exp() * image_features @ text_features.t()
 
-    def class_logits(self, image_features: Tensor, text_features: Tensor | None, classes: Tensor | None) -> Tensor:
+    def class_logits(
+        self, image_features: Tensor, text_features: Tensor | None, classes: Tensor | None
+    ) -> Tensor:
         """Logits [B, L] of the given class indices, or of all classes, with their `text_features`."""
         assert text_features is not None
         return self.logits(image_features, text_features)
@@ -115,7 +117,9 @@ class PromptTrainer(TrainerX):
 
     def build_model(self) -> None:
         cfg = self.cfg
-        self.precision = supported_precision(f"TRAINER.{self.NODE}.PREC", cfg.TRAINER[self.NODE].PREC, self.device)
+        self.precision = supported_precision(
+            f"TRAINER.{self.NODE}.PREC", cfg.TRAINER[self.NODE].PREC, self.device
+        )
         clip_model = load_clip(cfg)
         learner = self.build_learner(clip_model, self.dm.dataset.classnames)
         clip.set_precision(clip_model, tower_dtype(self.precision))
@@ -125,7 +129,9 @@ class PromptTrainer(TrainerX):
         self.register_model(self.MODEL_NAME, learner, self.optim, self.sched)
         self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "amp" else None
         if cfg.MODEL.INIT_WEIGHTS:
-            self._load_weights(self.MODEL_NAME, self.read_model_checkpoint(cfg.MODEL.INIT_WEIGHTS), cfg.MODEL.INIT_WEIGHTS)
+            self._load_weights(
+                self.MODEL_NAME, self.read_model_checkpoint(cfg.MODEL.INIT_WEIGHTS), cfg.MODEL.INIT_WEIGHTS
+            )
 
     def autocast(self) -> AbstractContextManager:
         """Mixed precision where ``PREC`` is amp."""
@@ -144,7 +150,9 @@ class PromptTrainer(TrainerX):
         images, labels = self.parse_batch_train(batch)
         view = View(images, self.model.image_features(images), self.model.text_features())
         logits = self.model.class_logits(view.image_features, view.text_features, None)
-        return StepOutput({"loss_ce": F.cross_entropy(logits, labels), **self.own_losses(view, logits)}, logits, labels)
+        return StepOutput(
+            {"loss_ce": F.cross_entropy(logits, labels), **self.own_losses(view, logits)}, logits, labels
+        )
 
     def own_losses(self, view: View, logits: Tensor) -> dict[str, Tensor]:
         """What the method minimises beside the classification loss; named scalars."""
@@ -213,7 +221,9 @@ class PromptTrainer(TrainerX):
         checkpoint = super().read_model_checkpoint(path)
         method = checkpoint.get("trainer", type(self).__name__)
         if method != type(self).__name__:
-            raise ValueError(f"{path!r} holds prompts of {method}, but this run is --trainer {type(self).__name__}")
+            raise ValueError(
+                f"{path!r} holds prompts of {method}, but this run is --trainer {type(self).__name__}"
+            )
         return checkpoint
 
 

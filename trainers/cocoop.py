@@ -30,7 +30,9 @@ class ConditionalLearner(PromptLearner):
         self.ctx = nn.Parameter(ctx)
         embed, width = clip.arch.embed_dim, clip.arch.transformer_width
         self.meta_net = nn.Sequential(
-            OrderedDict(linear1=nn.Linear(embed, embed // 16), relu=nn.ReLU(), linear2=nn.Linear(embed // 16, width))
+            OrderedDict(
+                linear1=nn.Linear(embed, embed // 16), relu=nn.ReLU(), linear2=nn.Linear(embed // 16, width)
+            )
         )
         self.prompts = ContextPrompts(clip, classnames, text, length)
 
@@ -47,7 +49,9 @@ class ConditionalCLIP(PromptedCLIP):
     def text_features(self, classes: Tensor | None = None) -> None:
         return None
 
-    def class_logits(self, image_features: Tensor, text_features: Tensor | None, classes: Tensor | None) -> Tensor:
+    def class_logits(
+        self, image_features: Tensor, text_features: Tensor | None, classes: Tensor | None
+    ) -> Tensor:
         rows = []
         for features in image_features:  # one text pass an image bounds the memory
             prompts = self.prompt_learner.text_prompts_for(features, classes)

@@ -42,7 +42,9 @@ class VisionLanguageLearner(PromptLearner):
         arch = clip.arch
         if text_depth > 0:
             self.ctx = nn.Parameter(ctx)
-        self.text_deep = deep_prompts(text_length, arch.transformer_width, text_depth, arch.transformer_layers)
+        self.text_deep = deep_prompts(
+            text_length, arch.transformer_width, text_depth, arch.transformer_layers
+        )
         self.vision = nn.Parameter(nn.init.normal_(torch.empty(vision_length, arch.vision_width), std=0.02))
         assert isinstance(arch.vision_layers, int), "visual prompts need a ViT image tower"
         self.vision_deep = deep_prompts(vision_length, arch.vision_width, vision_depth, arch.vision_layers)

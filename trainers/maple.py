@@ -26,7 +26,9 @@ class MultiModalLearner(PromptLearner):
         self.ctx = nn.Parameter(ctx)
         self.proj = nn.Linear(arch.transformer_width, arch.vision_width)
         layers = min(arch.transformer_layers, arch.vision_layers)
-        self.compound_prompts_text = deep_prompts(options.N_CTX, arch.transformer_width, options.PROMPT_DEPTH, layers)
+        self.compound_prompts_text = deep_prompts(
+            options.N_CTX, arch.transformer_width, options.PROMPT_DEPTH, layers
+        )
         self.compound_prompt_projections = nn.ModuleList(
             nn.Linear(arch.transformer_width, arch.vision_width) for _ in self.compound_prompts_text
         )
@@ -60,7 +62,9 @@ class MaPLe(PromptTrainer):
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
         if cfg.TRAINER.MAPLE.PROMPT_DEPTH < 1:
-            raise ValueError(f"TRAINER.MAPLE.PROMPT_DEPTH is {cfg.TRAINER.MAPLE.PROMPT_DEPTH}; it must be at least 1")
+            raise ValueError(
+                f"TRAINER.MAPLE.PROMPT_DEPTH is {cfg.TRAINER.MAPLE.PROMPT_DEPTH}; it must be at least 1"
+            )
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         return MultiModalLearner(clip_model, classnames, self.cfg.TRAINER.MAPLE)

@@ -85,7 +85,9 @@ class ContextPrompts(nn.Module):
         self.eot = tokens.argmax(dim=1)  # [C], on the CPU: reading it never waits for the device
         self.length = length
         with torch.no_grad():
-            embeddings = clip.token_embedding(tokens[:, : int(self.eot.max()) + 1].to(clip.token_embedding.weight.device))
+            embeddings = clip.token_embedding(
+                tokens[:, : int(self.eot.max()) + 1].to(clip.token_embedding.weight.device)
+            )
         self.register_buffer("embeddings", embeddings, persistent=False)  # [C, T, D]
         name_lengths = (tokenize(names) != 0).sum(dim=1) - 2
         self.register_buffer("order", self._token_order(name_lengths, position), persistent=False)  # [C, T]
@@ -101,8 +103,9 @@ class ContextPrompts(nn.Module):
         for name_length in name_lengths.tolist():
             first_name = 1 + self.length
             after_name = first_name + name_length
+            name, rest = range(first_name, after_name), range(after_name, total)
             context = range(1, first_name)
-            rows.append([0, *context[:before], *range(first_name, after_name), *context[before:], *range(after_name, total)])
+            rows.append([0, *context[:before], *name, *context[before:], *rest])
         return torch.tensor(rows)
 
     def forward(

@@ -1,4 +1,4 @@
-"""PromptSRC: IVLP's prompts kept close to zero-shot CLIP and averaged over epochs (Khattak et al., ICCV 2023).
+"""PromptSRC: IVLP kept close to zero-shot CLIP and averaged over epochs (Khattak et al., ICCV 2023).
 
 Shape legend: B images, C classes, E width of the joint embedding.
 """
@@ -44,8 +44,8 @@ class PromptSRC(IVLP):
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        if cfg.TRAINER.PROMPTSRC.GPA_STD <= 0:
-            raise ValueError(f"TRAINER.PROMPTSRC.GPA_STD is {cfg.TRAINER.PROMPTSRC.GPA_STD}; it must be above 0")
+        if (std := cfg.TRAINER.PROMPTSRC.GPA_STD) <= 0:
+            raise ValueError(f"TRAINER.PROMPTSRC.GPA_STD is {std}; it must be above 0")
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         self.fixed_text_features = frozen_text_features(clip_model, classnames).to(self.device)
@@ -62,6 +62,7 @@ class PromptSRC(IVLP):
 
     def own_losses(self, view: View, logits: Tensor) -> dict[str, Tensor]:
         """The three self-consistency losses (the PromptSRC paper's Eq. 4-6)."""
+        assert view.text_features is not None
         options = self.cfg.TRAINER.PROMPTSRC
         frozen_text = self.fixed_text_features
         if view.classes is not None:

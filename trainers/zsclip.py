@@ -28,7 +28,7 @@ class ZeroshotCLIP(TrainerX):
         self.model = load_clip(self.cfg).to(self.device).requires_grad_(False)
         self.text_features = ensemble_features(self.model, self.dm.dataset.classnames, self.templates())
 
-    def train(self) -> None:
+    def train(self) -> None:  # type: ignore[override]
         raise ValueError(f"{type(self).__name__} has nothing to train: add --eval-only")
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:

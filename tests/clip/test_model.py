@@ -17,7 +17,9 @@ def full_context_features(model: CLIP, tokens: Tensor) -> Tensor:
 
 def test_cutting_the_context_changes_nothing(tiny_clip: CLIP) -> None:
     tokens = tokenize(TEXTS)
-    torch.testing.assert_close(tiny_clip.encode_text(tokens), full_context_features(tiny_clip, tokens), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        tiny_clip.encode_text(tokens), full_context_features(tiny_clip, tokens), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_tokens_behind_the_end_do_not_matter_but_those_before_do(tiny_clip: CLIP) -> None:
@@ -78,7 +80,9 @@ def test_deep_text_prompts_replace_the_tokens_behind_the_first(tiny_clip: CLIP) 
 def test_forward_is_scaled_cosine_similarity(tiny_clip: CLIP) -> None:
     images, tokens = torch.randn(4, 3, 32, 32), tokenize(TEXTS)
     logits = tiny_clip(images, tokens)
-    cosine = F.cosine_similarity(tiny_clip.encode_image(images)[:, None], tiny_clip.encode_text(tokens)[None], dim=-1)
+    cosine = F.cosine_similarity(
+        tiny_clip.encode_image(images)[:, None], tiny_clip.encode_text(tokens)[None], dim=-1
+    )
     torch.testing.assert_close(logits, cosine * tiny_clip.logit_scale.exp(), atol=1e-5, rtol=1e-5)
 
 

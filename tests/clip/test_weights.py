@@ -141,7 +141,9 @@ def test_golden_features(golden: Path, golden_clip: dict[str, Path], name: str) 
     transform = build_transform(cfg, is_train=False)
     record = np.load(golden / "rec/clip_features.npz")
     texts = json.loads((golden / "rec/clip_texts.json").read_text())
-    images = torch.stack([transform(Image.open(golden / "data/eurosat/2750" / p).convert("RGB")) for p in record["impaths"]])
+    images = torch.stack(
+        [transform(Image.open(golden / "data/eurosat/2750" / p).convert("RGB")) for p in record["impaths"]]
+    )
     model = clip.load(golden_clip[name])
     with torch.no_grad():
         tokens = tokenize(texts)

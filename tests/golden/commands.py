@@ -41,7 +41,9 @@ def arguments(
     command: str, golden: Path, weights: dict[str, Path], checkpoints: Callable[[str], Path], output: Path
 ) -> list[str]:
     """Our command line for the record's command."""
-    command = command.replace("--model-dir  --load-epoch 0", "").replace("MODEL.INIT_WEIGHTS  ", "")  # nothing to load
+    command = command.replace("--model-dir  --load-epoch 0", "").replace(
+        "MODEL.INIT_WEIGHTS  ", ""
+    )  # nothing to load
     words = shlex.split(command.replace("['normalize']", "\"['normalize']\""))
     words = [word.replace("<data>", str(golden / "data")) for word in words[words.index("train.py") + 1 :]]
     words = [re.sub(r"<ckpts>/(\w+)", lambda found: str(checkpoints(found[1])), word) for word in words]
@@ -83,7 +85,9 @@ def assert_logits(output: Path, record: Any, prefix: str, atol: float = 2e-4) ->
     """Compare ``logits.npz`` with a record: same images and classes in the same order, close logits."""
     ours = np.load(output / "logits.npz")
     if f"{prefix}_impaths" in record:
-        assert list(ours["impath"]) == [f"eurosat/2750/{p}" if not p.startswith("eurosat") else p for p in record[f"{prefix}_impaths"]]
+        assert list(ours["impath"]) == [
+            f"eurosat/2750/{p}" if not p.startswith("eurosat") else p for p in record[f"{prefix}_impaths"]
+        ]
     assert list(ours["label"]) == list(record[f"{prefix}_labels"])
     if f"{prefix}_classnames" in record:
         assert list(ours["classnames"]) == list(record[f"{prefix}_classnames"])

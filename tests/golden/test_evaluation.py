@@ -31,7 +31,12 @@ RECORDS = {
 
 @pytest.mark.parametrize(("name", "classes"), [(n, c) for n, subsets in RECORDS.items() for c in subsets])
 def test_logits(
-    golden: Path, golden_clip: dict[str, Path], golden_checkpoints: Callable[[str], Path], tmp_path: Path, name: str, classes: str
+    golden: Path,
+    golden_clip: dict[str, Path],
+    golden_checkpoints: Callable[[str], Path],
+    tmp_path: Path,
+    name: str,
+    classes: str,
 ) -> None:
     command = manifest(golden)[f"eval/{name}"]["command"][classes]
     skip_unless_known(command)
@@ -42,12 +47,16 @@ def test_logits(
 @pytest.mark.parametrize(
     "key",
     [
-        "base/w0.2/wnew0.0", "base/w0.5/wnew0.0", "new/w0.2/wnew0.0", "new/w0.2/wnew1e-06", "new/w0.2/wnew0.2",
-        "new/w0.5/wnew0.2", "all/w0.2/wnew0.0", "all/w0.2/wnew0.2",
+        "base/w0.2/wnew0.0", "base/w0.5/wnew0.0", "new/w0.2/wnew0.0", "new/w0.2/wnew1e-06",
+        "new/w0.2/wnew0.2", "new/w0.5/wnew0.2", "all/w0.2/wnew0.0", "all/w0.2/wnew0.2",
     ],
 )  # fmt: skip
 def test_coop_dpc_logits(
-    golden: Path, golden_clip: dict[str, Path], golden_checkpoints: Callable[[str], Path], tmp_path: Path, key: str
+    golden: Path,
+    golden_clip: dict[str, Path],
+    golden_checkpoints: Callable[[str], Path],
+    tmp_path: Path,
+    key: str,
 ) -> None:
     command = manifest(golden)["dpc/eval_coop"]["command"][key]
     run(arguments(command, golden, golden_clip, golden_checkpoints, tmp_path))

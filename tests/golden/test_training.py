@@ -45,7 +45,9 @@ def sample(name: str, tensor: NDArray[Any]) -> NDArray[Any]:
     return tensor.reshape(-1)[np.sort(index)]
 
 
-def assert_tensors(tuned: dict[str, torch.Tensor], record: Any, tolerance: dict[str, float], norm: dict[str, float]) -> None:
+def assert_tensors(
+    tuned: dict[str, torch.Tensor], record: Any, tolerance: dict[str, float], norm: dict[str, float]
+) -> None:
     """||ours - record|| <= tolerance * ||final - init|| for every tuned tensor."""
     assert tuned
     for name, tensor in tuned.items():
@@ -72,18 +74,27 @@ def test_trajectory(
     run(arguments(entry["command"], golden, golden_clip, golden_checkpoints, tmp_path))
     record = np.load(golden / "rec" / f"{name}.npz")
     expected = record["loss_f64"]
-    np.testing.assert_allclose([loss for loss, _ in losses], expected, rtol=0, atol=1e-4 * max(1.0, expected.max()))
+    np.testing.assert_allclose(
+        [loss for loss, _ in losses], expected, rtol=0, atol=1e-4 * max(1.0, expected.max())
+    )
     np.testing.assert_allclose([rate for _, rate in losses], record["lr_f64"], rtol=1e-6)
     [path] = tmp_path.glob("*/model.pth.tar-*")
     tuned = torch.load(path, weights_only=True)["state_dict"]
     limits = entry["tolerance"]
     norm = limits["update_norm"]
     tolerance = limits["final_rel_to_update_norm"]
-    assert_tensors(tuned, record, tolerance if isinstance(tolerance, dict) else dict.fromkeys(norm, tolerance), norm)
+    assert_tensors(
+        tuned, record, tolerance if isinstance(tolerance, dict) else dict.fromkeys(norm, tolerance), norm
+    )
 
 
 def coop_dpc(
-    golden: Path, weights: dict[str, Path], checkpoints: Callable[[str], Path], output: Path, w: float, variant: str
+    golden: Path,
+    weights: dict[str, Path],
+    checkpoints: Callable[[str], Path],
+    output: Path,
+    w: float,
+    variant: str,
 ) -> Any:
     """The trainer of the records with a fixed mini-batch."""
     command = manifest(golden)["dpc/minibatch_coop"]["command"].replace("<w>", str(w))
@@ -127,7 +138,9 @@ def test_dpc_steps_on_a_fixed_mini_batch(
             gradient = record[f"{prefix}/grad/ctx"]
             np.testing.assert_allclose(leaf.grad, gradient, rtol=0, atol=1e-3 * np.abs(gradient).max())
         if step in (0, 2):
-            np.testing.assert_allclose(leaf.detach(), record[f"{prefix}/step{step + 1}/ctx"], rtol=0, atol=1e-3 * scale)
+            np.testing.assert_allclose(
+                leaf.detach(), record[f"{prefix}/step{step + 1}/ctx"], rtol=0, atol=1e-3 * scale
+            )
 
 
 def test_dpc_on_a_fixed_batch_of_two_images_takes_every_other_class(

@@ -30,7 +30,9 @@ def contrastive_loss(image_features: Array, text_features: Array, temperature: f
     for i in range(size):
         over_texts = sum(np.exp(similarity[i][j]) for j in range(size))
         over_images = sum(np.exp(similarity[j][i]) for j in range(size))
-        total -= np.log(np.exp(similarity[i][i]) / over_texts) + np.log(np.exp(similarity[i][i]) / over_images)
+        total -= np.log(np.exp(similarity[i][i]) / over_texts) + np.log(
+            np.exp(similarity[i][i]) / over_images
+        )
     return total / size
 
 

@@ -36,7 +36,17 @@ class Case:
 WORDS = "a photo of a"
 CASES = [
     Case("CoOp", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
-    Case("CoOp", ("TRAINER.COOP.N_CTX", "3", "TRAINER.COOP.CSC", "True", "TRAINER.COOP.CLASS_TOKEN_POSITION", "middle")),
+    Case(
+        "CoOp",
+        (
+            "TRAINER.COOP.N_CTX",
+            "3",
+            "TRAINER.COOP.CSC",
+            "True",
+            "TRAINER.COOP.CLASS_TOKEN_POSITION",
+            "middle",
+        ),
+    ),
     Case("CoCoOp", ("TRAINER.COCOOP.N_CTX", "4"), ("TRAINER.COCOOP.CTX_INIT", WORDS)),
     Case("VPT", ("TRAINER.VPT.PROMPT_DEPTH_VISION", "2"), ("TRAINER.VPT.CTX_INIT", WORDS)),
     Case("IVLP", (), ("TRAINER.IVLP.PROMPT_DEPTH_TEXT", "1")),
@@ -64,8 +74,21 @@ def make(build: Build, tmp_path: Path) -> Callable[..., Any]:
         if case.trainer != case.backbone:
             folder = tmp_path / f"backbone_{'_'.join(options)}".replace(" ", "_").replace("/", "_")
             if not folder.exists():
-                own = [w for pair in zip(words[::2], words[1::2], strict=True) if "DPC" not in pair[0] for w in pair]
-                build(case.backbone, *own, "TEST.NO_TEST", "True", "DATASET.SUBSAMPLE_CLASSES", "base", output=folder).train()
+                own = [
+                    w
+                    for pair in zip(words[::2], words[1::2], strict=True)
+                    if "DPC" not in pair[0]
+                    for w in pair
+                ]
+                build(
+                    case.backbone,
+                    *own,
+                    "TEST.NO_TEST",
+                    "True",
+                    "DATASET.SUBSAMPLE_CLASSES",
+                    "base",
+                    output=folder,
+                ).train()
             words += ["TRAINER.DPC.BACKBONE_DIR", str(folder)]
         return build(case.trainer, *words, **settings)
 
@@ -90,11 +113,15 @@ def logits_of(trainer: Any) -> torch.Tensor:
     trainer.set_model_mode("eval")
     with torch.no_grad():
         trainer._text_features = trainer.model.text_features()
-        return torch.cat([trainer.model_inference(trainer.parse_batch_test(b)[0]) for b in trainer.test_loader])
+        return torch.cat(
+            [trainer.model_inference(trainer.parse_batch_test(b)[0]) for b in trainer.test_loader]
+        )
 
 
 def test_the_table_holds_every_method_that_is_trained() -> None:
-    names = {n for n in TRAINER_REGISTRY.registered_names() if issubclass(TRAINER_REGISTRY.get(n), PromptTrainer)}
+    names = {
+        n for n in TRAINER_REGISTRY.registered_names() if issubclass(TRAINER_REGISTRY.get(n), PromptTrainer)
+    }
     ours = {n for n in names if TRAINER_REGISTRY.get(n).__module__.startswith(trainers.__name__)}
     assert ours == {case.trainer for case in CASES}
 
@@ -172,7 +199,9 @@ def test_a_seed_reproduces_training_bit_for_bit(make: Build, case: Case, tmp_pat
 def test_plain_words_give_zero_shot_logits(make: Build, case: Case, tiny_clip: CLIP) -> None:
     if not case.neutral:
         pytest.skip("has no neutral setting")
-    trainer = make(Case(case.trainer, (*case.options, *case.neutral)), "OPTIM.LR", "1e-12", "OPTIM.WARMUP_EPOCH", "-1")
+    trainer = make(
+        Case(case.trainer, (*case.options, *case.neutral)), "OPTIM.LR", "1e-12", "OPTIM.WARMUP_EPOCH", "-1"
+    )
     texts = [f"{WORDS} {name}." for name in trainer.dm.dataset.classnames]
     trainer.set_model_mode("eval")
     expected = F.normalize(tiny_clip.encode_text(tokenize(texts)), dim=-1)

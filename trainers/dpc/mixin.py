@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -38,8 +38,8 @@ class DPC(PromptTrainer):
                 "WEIGHT_BASE": 0.2,  # w_b, Eq. 12, in (0, 1]
                 "WEIGHT_NEW": 1e-6,  # w_n, Eq. 13, in [0, 1]
                 "TOPK": 8,  # K of the negative sampler, at least 2; clamped to the number of classes
-                "NEGATIVE_POOL": "auto",  # negatives' images: fewshot, train (the full split), or auto: by variant
-                "KEEP_BACKBONE_LOSS": True,  # the backbone's losses beside cross-entropy, in parallel with Eq. 9
+                "NEGATIVE_POOL": "auto",  # negatives' images: fewshot, train (full split) or auto, by variant
+                "KEEP_BACKBONE_LOSS": True,  # the backbone's losses but its cross-entropy, beside Eq. 9
                 "HARD_NEGATIVES": True,  # ablation: off trains P' with the backbone's own loss
                 "WEIGHTING": True,  # ablation: off uses P' alone on base classes (w_b = 1)
                 "DECOUPLING": True,  # ablation: off uses the base classes' prompt on new classes too
@@ -57,14 +57,18 @@ class DPC(PromptTrainer):
         if not 0 <= options.WEIGHT_NEW <= 1:
             raise ValueError(f"TRAINER.DPC.WEIGHT_NEW is {options.WEIGHT_NEW}; w_n must be in [0, 1]")
         if options.TOPK < 2:
-            raise ValueError(f"TRAINER.DPC.TOPK is {options.TOPK}; K counts the true class, so it must be at least 2")
+            raise ValueError(
+                f"TRAINER.DPC.TOPK is {options.TOPK}; K counts the true class, so it must be at least 2"
+            )
         if not options.BACKBONE_DIR:
             backbone = type(self).__mro__[2].__name__
             raise ValueError(
                 "TRAINER.DPC.BACKBONE_DIR is empty: DPC continues from tuned prompts. "
                 f"Train {backbone} first and give its output folder."
             )
-        self.backbone_checkpoint = find_checkpoint(options.BACKBONE_DIR, self.MODEL_NAME, options.BACKBONE_EPOCH)
+        self.backbone_checkpoint = find_checkpoint(
+            options.BACKBONE_DIR, self.MODEL_NAME, options.BACKBONE_EPOCH
+        )
         if not options.HARD_NEGATIVES and options.NEGATIVE_POOL != "auto":
             logger.warning("TRAINER.DPC.NEGATIVE_POOL has no effect with TRAINER.DPC.HARD_NEGATIVES off")
         if not options.DECOUPLING and options.WEIGHT_NEW != type(self).OPTIONS["DPC"].WEIGHT_NEW:
@@ -82,7 +86,9 @@ class DPC(PromptTrainer):
         """The backbone's learner with its tuned tensors made dual (Sec. 3.2)."""
         learner = super().build_learner(clip_model, classnames)
         try:
-            copy_tensors(load_checkpoint(str(self.backbone_checkpoint))["state_dict"], learner.tuned_tensors())
+            copy_tensors(
+                load_checkpoint(str(self.backbone_checkpoint))["state_dict"], learner.tuned_tensors()
+            )
         except ValueError as error:
             raise ValueError(f"TRAINER.DPC.BACKBONE_DIR: {self.backbone_checkpoint}: {error}") from error
         options = self.cfg.TRAINER.DPC
@@ -90,10 +96,12 @@ class DPC(PromptTrainer):
         self.tuned_on: tuple[str, list[str]] | None = None
         return learner
 
-    def set_model_mode(self, mode: str = "train", names: Sequence[str] | None = None) -> None:
+    def set_model_mode(self, mode: str = "train", names: str | Iterable[str] | None = None) -> None:
         """Training shows P'; evaluation the mix for the classes of this run."""
         super().set_model_mode(mode, names)
-        self.dual_prompts.show("parallel" if mode == "train" else "base" if self.on_source_classes() else "new")
+        self.dual_prompts.show(
+            "parallel" if mode == "train" else "base" if self.on_source_classes() else "new"
+        )
 
     def on_source_classes(self) -> bool:
         """Whether this run's classes are those that P' was tuned on: these get w_b, all others w_n."""
@@ -114,7 +122,7 @@ class DPC(PromptTrainer):
         if self.cfg.TRAINER.DPC.HARD_NEGATIVES:
             with torch.no_grad(), self.dual_prompts.showing("tuned"), self.autocast():
                 self._tuned_text_features = self.model.text_features()  # frozen: once per run
-            self.train_loader_x = self._hard_negative_loader()
+            self.train_loader_x = self._hard_negative_loader()  # type: ignore[assignment]
 
     def before_epoch(self) -> None:
         super().before_epoch()
@@ -132,7 +140,7 @@ class DPC(PromptTrainer):
         empty = [dataset.classnames[label] for label, items in pool.items() if not items]
         if empty:
             raise ValueError(f"no training image to draw as a hard negative for: {', '.join(empty[:10])}")
-        if options.TOPK > self.num_classes:
+        if self.num_classes < options.TOPK:
             logger.info("TRAINER.DPC.TOPK is %d, clamped to the %d classes", options.TOPK, self.num_classes)
         return HardNegativeLoader(
             self.train_loader_x,
@@ -163,7 +171,10 @@ class DPC(PromptTrainer):
             return super().compute_loss(batch)
         classes, rows = batch["label"].unique(return_inverse=True)
         view = View(
-            self._to_device(batch["img"]), self._batch_features(batch), self.model.text_features(classes), classes
+            self._to_device(batch["img"]),
+            self._batch_features(batch),
+            self.model.text_features(classes),
+            classes,
         )
         class_logits = self.model.class_logits(view.image_features, view.text_features, classes)
         logits = class_logits[:, self._to_device(rows)]  # [L, L]

@@ -18,7 +18,11 @@ _RELEASED_MINIMUM = 2
 
 
 def hard_negatives(
-    scores: Tensor, labels: Sequence[int], k: int, variant: Variant = "paper", rng: random.Random | None = None
+    scores: Tensor,
+    labels: Sequence[int],
+    k: int,
+    variant: Variant = "paper",
+    rng: random.Random | None = None,
 ) -> list[list[int]]:
     """Hard negative classes of each image: its Top-K under the tuned prompt without the true class.
 

@@ -28,7 +28,9 @@ class Learner(nn.Module):
 def test_decouple_inverts_weight(w: float) -> None:
     parallel, tuned = torch.randn(4, 5, dtype=torch.float64), torch.randn(4, 5, dtype=torch.float64)
     torch.testing.assert_close(decouple(weight(parallel, tuned, w), tuned, w), parallel)
-    np.testing.assert_allclose(weight(parallel, tuned, w), reference.mixed(parallel.numpy(), tuned.numpy(), w))
+    np.testing.assert_allclose(
+        weight(parallel, tuned, w), reference.mixed(parallel.numpy(), tuned.numpy(), w)
+    )
 
 
 @pytest.mark.parametrize("variant", ["paper", "released"])
