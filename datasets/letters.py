@@ -37,7 +37,7 @@ class Letters(HomemadeBenchmark):
     @staticmethod
     def images() -> Iterator[tuple[str, int, str, Image.Image]]:
         rng = random.Random(0)
-        fonts = [ImageFont.truetype(str(path), 56) for path in font_files()]
+        fonts = [ImageFont.truetype(str(path), 72) for path in font_files()]
         shares = {part: count for part, count in _PER_CLASS.items() if part != "test"}
         for label, letter in enumerate(ALPHABET):
             for part in assign_parts(sum(_PER_CLASS.values()), shares, rng):
@@ -63,8 +63,8 @@ def render(text: str, font: ImageFont.FreeTypeFont, rng: random.Random) -> Image
     mask = Image.new("L", (_DRAWN, _DRAWN), 0)
     draw = ImageDraw.Draw(mask)
     left, top, right, bottom = font.getbbox(text)
-    x = (_DRAWN - left - right) / 2 + rng.uniform(-9, 9)
-    y = (_DRAWN - top - bottom) / 2 + rng.uniform(-9, 9)
+    x = (_DRAWN - left - right) / 2 + rng.uniform(-7, 7)
+    y = (_DRAWN - top - bottom) / 2 + rng.uniform(-7, 7)
     draw.text((x, y), text, fill=255, font=font)
     mask = _perspective(mask.rotate(rng.uniform(-14, 14), Image.Resampling.BILINEAR), rng)
     coverage = _wave(np.asarray(mask, dtype=np.float64) / 255, rng)
@@ -95,14 +95,14 @@ def _wave(coverage: np.ndarray, rng: random.Random) -> np.ndarray:
 
 
 def _scratch(coverage: np.ndarray, rng: random.Random) -> np.ndarray:
-    """A line across the picture, of ink or of ground, on most images."""
-    if rng.random() < 0.3:
+    """A line across the picture, of ink or of ground, on every other image."""
+    if rng.random() < 0.5:
         return coverage
     line = Image.new("L", (_DRAWN, _DRAWN), 0)
     first, last = (rng.uniform(0, _DRAWN), 0.0), (rng.uniform(0, _DRAWN), float(_DRAWN))
     if rng.random() >= 0.5:  # from side to side instead of from top to bottom
         first, last = first[::-1], last[::-1]
-    ImageDraw.Draw(line).line((first, last), fill=255, width=rng.randint(3, 6))
+    ImageDraw.Draw(line).line((first, last), fill=255, width=rng.randint(3, 5))
     drawn = np.asarray(line, dtype=np.float64) / 255
     return np.maximum(coverage, drawn) if rng.random() < 0.5 else np.minimum(coverage, 1 - drawn)
 
