@@ -3,7 +3,8 @@
 #
 #   bash scripts/setup.sh        every other script does it by itself
 #
-# A finished .venv is used again until one of those files changes; an interrupted one is made anew.
+# A finished .venv is used again, and brought up to date when one of those files changes; an interrupted one is
+# made anew.
 # With PYTHON=/path/to/python in the environment that interpreter is used as it is and nothing is installed.
 # Sourced, it leaves PYTHON set.
 set -euo pipefail
@@ -20,6 +21,8 @@ setup_fail() {
 setup_key() {
     cat "${setup_requirements[@]}" | cksum | cut -d' ' -f1
 }
+
+setup_is_usable() { "$setup_root/.venv/bin/python" -m pip --version >/dev/null 2>&1; }
 
 setup_is_finished() {
     [[ "$(cat "$setup_root/.venv/setup-key" 2>/dev/null)" == "$(setup_key)" ]] &&
@@ -38,10 +41,14 @@ setup_make() {
         setup_fail "$venv was not made by this script; remove it, or use it with PYTHON=$venv/bin/python"
 
     echo "setup: installing the requirements into $venv (once; a few minutes at most)"
-    rm -rf "$venv"
-    mkdir "$venv"
+    # a finished one may be in use by a running training: it is not taken away from under it
+    if ! setup_is_usable || [[ "$(cat "$venv/setup-key")" == unfinished ]]; then
+        rm -rf "$venv"
+        mkdir "$venv"
+        echo unfinished >"$venv/setup-key"
+        python3 -m venv "$venv"
+    fi
     echo unfinished >"$venv/setup-key"
-    python3 -m venv "$venv"
     # -qq still prints errors
     "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
         -r "${setup_requirements[0]}" -r "${setup_requirements[1]}" -c "${setup_requirements[2]}" ||
