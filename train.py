@@ -15,7 +15,7 @@ import sys
 import torch
 from yacs.config import CfgNode as CN
 
-import datasets  # noqa: F401  registers the data sets
+import datasets
 from dassl.config import get_cfg_default
 from dassl.engine import build_trainer
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
@@ -60,6 +60,7 @@ def setup_cfg(args: argparse.Namespace) -> CN:
         ValueError: an unknown setting or a value of the wrong type.
     """
     cfg = get_cfg_default()
+    datasets.extend_cfg(cfg)
     extend_cfg(cfg)
     for path in (args.dataset_config_file, args.config_file):
         if path:

@@ -5,23 +5,34 @@ A data set is a subclass that names its folders, its split file and where to get
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+
+from yacs.config import CfgNode as CN
 
 from dassl.data.datasets import DatasetBase, Datum
-from datasets.split_file import Item, Split, check_images, read_split, write_json
+from datasets.few_shot import few_shot, subsample_classes
+from datasets.missing import missing_message
+from datasets.sources import Source
+from datasets.split_file import PARTS, Item, Split, check_images, check_not_empty, read_split
+from datasets.split_rules import class_folders, split_in_three
 
 log = logging.getLogger(__name__)
 
 SUBSETS = ("all", "base", "new")
-_VAL_SHOTS = 4  # at most so many validation images a class go with a few-shot training set
-_LISTED = 8  # entries of a folder shown in an error message
+
+
+class Counts(NamedTuple):
+    """Classes and images of a data set."""
+
+    classes: int
+    train: int
+    val: int
+    test: int
 
 
 class FewShotBenchmark(DatasetBase):
@@ -37,15 +48,24 @@ class FewShotBenchmark(DatasetBase):
 
     Raises:
         FileNotFoundError: the data, the split file or some of its images are missing.
-        ValueError: a wrong setting or a broken split file.
+        ValueError: a wrong setting, a broken split file or an empty image.
     """
+
+    OPTIONS: ClassVar[CN] = CN()  # settings of its own, below DATASET
 
     dataset_dir: str = ""  # under DATASET.ROOT
     image_dir: str = ""  # under dataset_dir; paths in the split file are relative to it
-    split_file: str = ""  # under dataset_dir
+    split_file: str = ""  # under dataset_dir; "": none, the split comes from folders or lists
+    lists: ClassVar[tuple[str, ...]] = ()  # other files and folders that must be under dataset_dir
     example: ClassVar[str] = ""  # one image's path under image_dir, to show the expected tree
-    images_from: ClassVar[str] = ""
-    split_from: ClassVar[str] = ""
+    published: ClassVar[Counts | None] = None
+    sources: ClassVar[tuple[Source, ...]] = ()
+    origin: ClassVar[str] = ""  # where to get what no source has
+
+    ignored: ClassVar[tuple[str, ...]] = ()  # folders in image_dir that are no classes
+    renamed: ClassVar[Mapping[str, str]] = {}  # folder -> class name, where they differ
+    val_is_test: ClassVar[bool] = False  # the test images validate too, and are not drawn from
+    test_only: ClassVar[bool] = False  # no training images: the test images stand in for them
 
     def __init__(self, cfg: Any) -> None:
         subset, shots, seed = cfg.DATASET.SUBSAMPLE_CLASSES, cfg.DATASET.NUM_SHOTS, cfg.SEED
@@ -53,116 +73,117 @@ class FewShotBenchmark(DatasetBase):
             raise ValueError(
                 f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of {', '.join(SUBSETS)}"
             )
-        folder = Path(cfg.DATASET.ROOT).expanduser().absolute() / self.dataset_dir
+        folder = self.locate(cfg)
         self.prepare(folder)
-        images, split_path = folder / self.image_dir, folder / self.split_file
-        self._check_present(folder, images, split_path)
-        split = read_split(split_path)
-        check_images(split, images, split_path)
+        split = self.load(folder)
+        self._warn_of_other_counts(split)
 
         selected = dict(split)
-        if shots >= 1:
-            selected["train"], selected["val"] = select_few_shot(split["train"], split["val"], shots, seed)
-            if seed >= 0:
-                _record_selection(selected, split_path, shots, seed)
+        if shots >= 1 and not self.test_only:
+            selected.update(few_shot(split, shots, seed, self.home(folder)))
+            if self.val_is_test:
+                selected["val"] = split["test"]
+        images = self.image_root(folder)
+        check_not_empty({part: selected[part] for part in PARTS if part != "train" or shots >= 1}, images)
         relabelled = subsample_classes({**selected, "full": split["train"]}, subset)
-        parts = {
-            name: [Datum(os.path.join(images, i.path), i.label, classname=i.classname) for i in items]
-            for name, items in relabelled.items()
-        }
-        self.dataset_dir, self.image_dir, self.split_file = str(folder), str(images), str(split_path)
-        self.train_full: list[Datum] = parts["full"]
+        self._full, self._images = relabelled.pop("full"), images
+        self._train_full: list[Datum] | None = None
+        self.dataset_dir, self.image_dir = str(folder), str(images)
+        self.split_file = str(folder / self.split_file) if self.split_file else ""
+        parts = {name: self._data(items) for name, items in relabelled.items()}
         super().__init__(train_x=parts["train"], val=parts["val"], test=parts["test"])
+
+    @property
+    def train_full(self) -> list[Datum]:
+        """All training images of the selected classes, labelled like ``train_x``."""
+        if self._train_full is None:
+            self._train_full = self._data(self._full)
+        return self._train_full
+
+    def _data(self, items: list[Item]) -> list[Datum]:
+        return [Datum(os.path.join(self._images, i.path), i.label, classname=i.classname) for i in items]
 
     def prepare(self, folder: Path) -> None:
         """Make the data set in ``folder`` if it can be made; data sets that are downloaded do nothing."""
 
-    def _check_present(self, folder: Path, images: Path, split_path: Path) -> None:
-        """One screen about what is missing, where it comes from and where it goes."""
-        missing = [path for path in (images, split_path) if not path.exists()]
-        if not missing:
-            return
-        root = folder.parent
-        found = _describe(folder) + ("" if folder.is_dir() else f"; {root} {_describe(root)}")
-        lines = [
-            f"data set {type(self).__name__} is not complete under DATASET.ROOT (--root) {root}",
-            *(f"  missing:    {path}" for path in missing),
-            f"  found:      {folder} {found}",
-            "  expected:",
-            f"    {images}/{self.example}  (and so on)",
-            f"    {split_path}",
-            f"  images:     {self.images_from}",
-            f"              unpack them so that {images}/{self.example} exists",
-            f"  split file: {self.split_from}",
-            f"              put it at {split_path}",
-        ]
-        raise FileNotFoundError("\n".join(lines))
+    # ---- where things are ----------------------------------------------------------------------------------
+
+    @classmethod
+    def locate(cls, cfg: Any) -> Path:
+        """The data set's folder, from the settings of a run."""
+        return cls.folder_in(Path(cfg.DATASET.ROOT).expanduser().absolute())
+
+    @classmethod
+    def folder_in(cls, root: Path) -> Path:
+        """The data set's folder under ``root``."""
+        return root / cls.dataset_dir
+
+    @classmethod
+    def image_root(cls, folder: Path) -> Path:
+        """What the paths of items are relative to."""
+        return folder / cls.image_dir
+
+    @classmethod
+    def home(cls, folder: Path) -> Path:
+        """Where what is computed from the data set is kept."""
+        return folder
+
+    @classmethod
+    def class_key(cls, path: str) -> str:
+        """What in an image's path tells its class: images that share it must have the same label."""
+        return os.path.dirname(path)
+
+    # ---- what is there -------------------------------------------------------------------------------------
+
+    @classmethod
+    def load(cls, folder: Path) -> Split:
+        """All items, of images that are there.
+
+        Raises:
+            FileNotFoundError, ValueError: see the class.
+        """
+        needed = [folder / name for name in (cls.image_dir, *cls.lists, cls.split_file) if name]
+        missing = [path for path in needed if not path.exists()]
+        if missing:
+            expected = [folder / cls.image_dir / cls.example, *needed[1 if cls.image_dir else 0 :]]
+            raise FileNotFoundError(
+                missing_message(cls.__name__, folder, missing, expected, cls.sources, cls.origin)
+            )
+        return cls.read(folder)
+
+    @classmethod
+    def read(cls, folder: Path) -> Split:
+        """As `load`, of a folder that has all its files."""
+        path = folder / cls.split_file
+        split = read_split(path, cls.class_key)
+        check_images(split, cls.image_root(folder), path)
+        return split
+
+    @classmethod
+    def make_split(cls, folder: Path, rng: random.Random) -> Split:
+        """A split by the rule that upstream made its split file by; here, the rule for folders of classes.
+
+        Raises:
+            FileNotFoundError, ValueError: the images or the lists that this needs are missing or broken.
+        """
+        groups = class_folders(cls.image_root(folder), cls.ignored, cls.renamed)
+        return split_in_three(groups, rng)
+
+    def _warn_of_other_counts(self, split: Split) -> None:
+        if self.published and (counts := count(split)) != self.published:
+            log.warning(
+                "data set %s has %s, the published one %s: figures cannot be compared with published ones",
+                type(self).__name__, in_words(counts), in_words(self.published),
+            )  # fmt: skip
 
 
-def select_few_shot(
-    train: Sequence[Item], val: Sequence[Item], shots: int, seed: int
-) -> tuple[list[Item], list[Item]]:
-    """``shots`` training and min(shots, 4) validation items a class: the ones that upstream selects.
-
-    Both draws come from one stream of Python's generator, training first, classes in the order in which
-    they appear. A class with too few items gives all of them, in split order. A seed below 0 draws anew
-    each time.
-    """
-    rng = random.Random(seed) if seed >= 0 else random.Random()
-    return _draw(train, shots, rng), _draw(val, min(shots, _VAL_SHOTS), rng)
+def count(split: Split) -> Counts:
+    """Classes and images of a split."""
+    classes = len({item.label for items in split.values() for item in items})
+    return Counts(classes, *(len(split[part]) for part in PARTS))
 
 
-def _draw(items: Sequence[Item], shots: int, rng: random.Random) -> list[Item]:
-    by_label: dict[int, list[Item]] = {}
-    for item in items:
-        by_label.setdefault(item.label, []).append(item)
-    drawn: list[Item] = []
-    for group in by_label.values():
-        drawn.extend(rng.sample(group, shots) if len(group) >= shots else group)
-    return drawn
-
-
-def subsample_classes(split: Split, subset: str) -> Split:
-    """Keep ``all`` classes, ``base`` (the first ceil(n/2) labels) or ``new`` (the rest), labelled from 0."""
-    labels = sorted({item.label for items in split.values() for item in items})
-    half = (len(labels) + 1) // 2
-    kept = {"all": labels, "base": labels[:half], "new": labels[half:]}[subset]
-    renamed = {label: new for new, label in enumerate(kept)}
-    return {
-        part: [item._replace(label=renamed[item.label]) for item in items if item.label in renamed]
-        for part, items in split.items()
-    }
-
-
-def _record_selection(selected: Split, split_path: Path, shots: int, seed: int) -> None:
-    """Keep the selection as JSON beside the data, in the user's cache where the data is read-only."""
-    checksum = hashlib.sha256(split_path.read_bytes()).hexdigest()
-    content = {"split_sha256": checksum, "train": selected["train"], "val": selected["val"]}
-    name = Path("split_fewshot") / f"shot_{shots}-seed_{seed}.json"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dpc"
-    for folder in (split_path.parent, cache / split_path.parent.name):
-        path = folder / name
-        try:
-            if not _same_json(path, content):
-                write_json(content, path)
-            return
-        except OSError as error:
-            log.debug("the few-shot selection cannot be kept at %s: %s", path, error)
-    log.warning("the few-shot selection is kept nowhere: %s and %s are read-only", split_path.parent, cache)
-
-
-def _same_json(path: Path, content: object) -> bool:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(content))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        return False
-
-
-def _describe(folder: Path) -> str:
-    return f"holds {_listing(folder)}" if folder.is_dir() else "does not exist"
-
-
-def _listing(folder: Path) -> str:
-    names = sorted(entry.name for entry in folder.iterdir())
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return (", ".join(names[:_LISTED]) or "nothing") + more
+def in_words(counts: Counts) -> str:
+    """For people."""
+    classes, train, val, test = (f"{n:,}" for n in counts)
+    return f"{classes} classes, {train} train, {val} val and {test} test images"

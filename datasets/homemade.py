@@ -12,16 +12,16 @@ from pathlib import Path
 
 from PIL import Image
 
+from dassl.utils import write_json
 from datasets.benchmark import FewShotBenchmark
-from datasets.split_file import PARTS, write_json
+from datasets.split_file import PARTS
 
 
 class HomemadeBenchmark(FewShotBenchmark):
     """A benchmark whose images are drawn or converted instead of downloaded."""
 
     image_dir = "images"
-    images_from = "made by this program on first use: delete the folder to have it made again"
-    split_from = images_from
+    origin = "made by this program on first use: delete the folder to have it made again"
 
     @staticmethod
     @abstractmethod
@@ -39,7 +39,7 @@ class HomemadeBenchmark(FewShotBenchmark):
             (folder / self.image_dir / path).parent.mkdir(parents=True, exist_ok=True)
             image.save(folder / self.image_dir / path)
             split[part].append((path.as_posix(), label, classname))
-        write_json(split, folder / self.split_file)
+        write_json(split, str(folder / self.split_file))
 
 
 def make_once(folder: Path, write: Callable[[Path], None]) -> None:

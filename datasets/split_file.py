@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 PARTS = ("train", "val", "test")
-_NAMED = 5  # how many culprits an error message lists
+_NAMED = 10  # how many culprits an error message lists
 
 
 class Item(NamedTuple):
@@ -24,31 +24,36 @@ class Item(NamedTuple):
 Split = dict[str, list[Item]]
 
 
-def read_split(path: Path) -> Split:
+def read_split(path: Path, class_key: Callable[[str], str] | None = None) -> Split:
     """The checked content of a split file.
 
+    Args:
+        path: the file.
+        class_key: what in an image's path tells its class apart from others; None: nothing does.
+
     Raises:
-        ValueError: no JSON, another layout, a label with two class names, labels that are not
-            0 .. n-1, or a class without training images.
+        ValueError: no JSON, another layout, or a split that `check_split` refuses.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"split file {path} is not valid JSON ({error}); fetch it again") from error
     split = _parse(content, path)
-    _check_classes(split, path)
+    check_split(split, path, class_key)
     return split
 
 
-def write_json(content: object, path: Path) -> None:
-    """Write JSON whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(content, separators=(",", ":")) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def check_split(split: Split, path: Path, class_key: Callable[[str], str] | None = None) -> None:
+    """Check what is said about the images of a split that comes from ``path``.
+
+    Raises:
+        ValueError: a label with two class names, labels that are not 0 .. n-1, a class without training
+            images, an image in two parts, or images that ``class_key`` finds alike under two labels.
+    """
+    _check_classes(split, path)
+    _check_parts(split, path)
+    if class_key is not None:
+        _check_keys(split, path, class_key)
 
 
 def check_images(split: Mapping[str, list[Item]], image_dir: Path, split_file: Path) -> None:
@@ -67,12 +72,31 @@ def check_images(split: Mapping[str, list[Item]], image_dir: Path, split_file: P
         present = _file_names(image_dir / folder)
         missing.extend(os.path.join(folder, name) for name in names if name not in present)
     if missing:
-        listed = "\n".join(f"  {image_dir / path}" for path in missing[:_NAMED])
-        more = f"\n  ... and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        listed = first_named([image_dir / path for path in missing])
         raise FileNotFoundError(
-            f"{len(missing)} of the images named in {split_file} are missing:\n{listed}{more}\n"
+            f"{len(missing)} of the images named in {split_file} are missing:\n{listed}\n"
             "Unpack the images again, or use the split file that belongs to them."
         )
+
+
+def check_not_empty(split: Mapping[str, list[Item]], image_dir: Path) -> None:
+    """Check that no image file is empty, as interrupted copies leave them.
+
+    Raises:
+        ValueError: names the first empty files and how many there are.
+    """
+    paths = {os.path.join(image_dir, item.path) for items in split.values() for item in items}
+    empty = sorted(path for path in paths if os.path.getsize(path) == 0)
+    if empty:
+        raise ValueError(
+            f"{len(empty)} images are empty files:\n{first_named(empty)}\nUnpack the images again."
+        )
+
+
+def first_named(paths: Sequence[object]) -> str:
+    """The first of many paths, a line each."""
+    more = f"\n  ... and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    return "\n".join(f"  {path}" for path in paths[:_NAMED]) + more
 
 
 def _file_names(folder: Path) -> set[str]:
@@ -121,3 +145,23 @@ def _check_classes(split: Split, path: Path) -> None:
     empty = [f"{label} ({names[label]})" for label in sorted(names) if not counts[label]]
     if empty:
         raise ValueError(f"split file {path}: no training images for class {', '.join(empty[:_NAMED])}")
+
+
+def _check_parts(split: Split, path: Path) -> None:
+    part_of: dict[str, str] = {}
+    for part in PARTS:
+        for image in {item.path for item in split[part]}:
+            if (other := part_of.setdefault(image, part)) != part:
+                raise ValueError(f"split file {path}: image {image} is in {other!r} and in {part!r}")
+
+
+def _check_keys(split: Split, path: Path, class_key: Callable[[str], str]) -> None:
+    known: dict[str, Item] = {}
+    for part in PARTS:
+        for item in split[part]:
+            first = known.setdefault(class_key(item.path), item)
+            if first.label != item.label:
+                raise ValueError(
+                    f"split file {path} is mislabelled: {item.path} in {part!r} is {item.classname!r} "
+                    f"({item.label}), while {first.path} is {first.classname!r} ({first.label})"
+                )

@@ -12,7 +12,9 @@ from PIL import Image
 
 from dassl.config import get_cfg_default
 from datasets import EuroSAT
-from datasets.benchmark import FewShotBenchmark, select_few_shot
+from datasets.benchmark import FewShotBenchmark
+from datasets.few_shot import select_few_shot
+from datasets.sources import Source
 from datasets.split_file import Item
 
 NAMES = ("ant", "bee", "cat", "dog", "elk")
@@ -23,8 +25,10 @@ class Tiny(FewShotBenchmark):
     image_dir = "images"
     split_file = "split.json"
     example = "ant/0.png"
-    images_from = "https://example.org/images.zip"
-    split_from = "https://example.org/split.json"
+    sources = (
+        Source(("https://example.org/images.zip",), {"images": "images"}),
+        Source(("https://example.org/split.json",), {"": "split.json"}),
+    )
 
 
 def config(root: Path, shots: int = 2, subset: str = "all", seed: int = 1) -> Any:
@@ -143,7 +147,7 @@ def test_selection_goes_to_the_cache_where_the_data_cannot_be_written(
     (tmp_path / "data" / "tiny" / "split_fewshot").write_text("a file where the folder should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     Tiny(config(tmp_path / "data"))
-    assert (tmp_path / "cache" / "dpc" / "tiny" / "split_fewshot" / "shot_2-seed_1.json").is_file()
+    assert len(list((tmp_path / "cache" / "dpc").glob("tiny-*/split_fewshot/shot_2-seed_1.json"))) == 1
 
 
 def test_missing_data_set_is_explained_in_one_screen(tmp_path: Path) -> None:
@@ -155,8 +159,8 @@ def test_missing_data_set_is_explained_in_one_screen(tmp_path: Path) -> None:
         "DATASET.ROOT",
         str(tmp_path / "tiny" / "split.json"),
         "imagenet",
-        Tiny.images_from,
-        Tiny.split_from,
+        "python -m datasets.prepare Tiny",
+        *(source.urls[0] for source in Tiny.sources),
     ):
         assert needed in message
     assert len(message.splitlines()) <= 20
@@ -165,11 +169,12 @@ def test_missing_data_set_is_explained_in_one_screen(tmp_path: Path) -> None:
 
 def test_missing_images_are_named_and_counted(tmp_path: Path) -> None:
     make(tmp_path)
-    for i in range(6):
-        (tmp_path / "tiny" / "images" / "bee" / f"train{i}.png").unlink()
+    for name in ("ant", "bee"):
+        for i in range(6):
+            (tmp_path / "tiny" / "images" / name / f"train{i}.png").unlink()
     (tmp_path / "tiny" / "images" / "elk" / "test0.png").unlink()
     before = files_under(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"7 of the images(.|\n)*bee/train0.png(.|\n)*and 2 more"):
+    with pytest.raises(FileNotFoundError, match=r"13 of the images(.|\n)*bee/train3.png(.|\n)*and 3 more"):
         Tiny(config(tmp_path))
     assert files_under(tmp_path) == before
 

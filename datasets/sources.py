@@ -1,0 +1,43 @@
+"""Where the files of the data sets come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+GUIDE = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file to download.
+
+    Attributes:
+        urls: its addresses, tried in this order.
+        files: what to keep of it: path inside of the archive -> path under the data set's folder. The path
+            "" is the download itself.
+        checksum: of the download, as "md5:..." or "sha256:..."; "": not known.
+        inner: an archive inside of the archive, of which ``files`` are then parts.
+    """
+
+    urls: tuple[str, ...]
+    files: Mapping[str, str]
+    checksum: str = ""
+    inner: str = ""
+
+
+def drive(file_id: str) -> str:
+    """Address of a public file on Google Drive, without the question that large files ask."""
+    return f"https://drive.usercontent.google.com/download?id={file_id}&export=download&confirm=t"
+
+
+def on_drive(file_id: str, name: str, sha256: str = "") -> Source:
+    """A plain file of upstream's, such as a split file."""
+    return Source((drive(file_id),), {"": name}, f"sha256:{sha256}" if sha256 else "")
+
+
+IMAGENET_CLASSNAMES = on_drive(
+    "1-61f_ol79pViBFDG_IDlUQSwoLcn2XXF",
+    "classnames.txt",
+    "78684abbf734315f426c8b0cfdf3b2f989abcb3f66cfd321bca6241312a7a03a",
+)

@@ -1,0 +1,205 @@
+"""All fifteen data sets in upstream's folder layout: they load, count right, and complain clearly."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import datasets
+from datasets import SUN397, FGVCAircraft, Food101, ImageNet, ImageNetA, ImageNetR, ImageNetSketch, ImageNetV2
+from datasets.benchmark import FewShotBenchmark
+from tests.datasets.trees import (
+    Placeholders,
+    config,
+    make_aircraft,
+    make_class_folders,
+    make_from_split,
+    make_invented,
+)
+
+WITH_TRUE_SPLIT = (
+    "Caltech101", "DescribableTextures", "EuroSAT", "OxfordFlowers", "OxfordPets", "StanfordCars", "UCF101",
+)  # fmt: skip
+WNIDS = [f"n{10 * number:08d}" for number in range(1000)]
+SHIFTS = (ImageNetV2, ImageNetSketch, ImageNetA, ImageNetR)
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Placeholders:
+    return Placeholders(tmp_path_factory.mktemp("placeholders"))
+
+
+def write_classnames(folder: Path) -> Path:
+    path = folder / "classnames.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{wnid} thing {number}\n" for number, wnid in enumerate(WNIDS)))
+    return path
+
+
+def make_imagenet(root: Path, images: Placeholders) -> Path:
+    folder = root / "imagenet"
+    write_classnames(folder)
+    make_class_folders(folder / "images" / "train", WNIDS, 3, images)
+    make_class_folders(folder / "images" / "val", WNIDS, 1, images)
+    return folder
+
+
+def make_shift(cls: type[FewShotBenchmark], root: Path, images: Placeholders) -> Path:
+    folder = root / cls.dataset_dir
+    write_classnames(folder)
+    names = {ImageNetV2: [str(n) for n in range(1000)], ImageNetSketch: WNIDS}.get(cls, WNIDS[::5])
+    make_class_folders(folder / cls.image_dir, names, 2, images)
+    (folder / cls.image_dir / "README.txt").write_text("not a class")
+    return folder
+
+
+@pytest.mark.parametrize("name", WITH_TRUE_SPLIT)
+def test_true_splits_at_full_size(name: str, shared: Path, tmp_path: Path, images: Placeholders) -> None:
+    cls = getattr(datasets, name)
+    truth = shared / "data" / "splits" / cls.split_file
+    make_from_split(cls, tmp_path, truth, images)
+    rows = json.loads(truth.read_text())
+    whole, base, new = (cls(config(tmp_path, -1, subset)) for subset in ("all", "base", "new"))
+    assert (whole.num_classes, len(whole.train_x), len(whole.val), len(whole.test)) == cls.published
+    for ours, part in ((whole.train_x, "train"), (whole.val, "val"), (whole.test, "test")):
+        root = f"{whole.image_dir}/"
+        assert [[i.impath.removeprefix(root), i.label, i.classname] for i in ours] == rows[part]
+    assert base.num_classes == (whole.num_classes + 1) // 2
+    assert base.classnames + new.classnames == whole.classnames
+    shots = cls(config(tmp_path, 16))
+    assert max(Counter(i.label for i in shots.train_x).values()) == 16
+
+
+@pytest.mark.parametrize("cls", [Food101, SUN397])
+def test_sets_whose_split_is_elsewhere(
+    cls: type[FewShotBenchmark], tmp_path: Path, images: Placeholders, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert cls.published
+    classes = [(f"a/place{n}", f"place {n}") for n in range(cls.published.classes)]
+    make_invented(cls, tmp_path, images, classes)
+    dataset = cls(config(tmp_path, 4))
+    assert (dataset.num_classes, len(dataset.test)) == (len(classes), 3 * len(classes))
+    assert "cannot be compared" in caplog.text
+
+
+@pytest.mark.parametrize("folder", ["", "data"])
+def test_aircraft(folder: str, tmp_path: Path, images: Placeholders) -> None:
+    make_aircraft(tmp_path, images, folder)
+    dataset = FGVCAircraft(config(tmp_path, 1, "new"))
+    assert dataset.classnames[0] == "Jet 50-200"
+    assert (len(dataset.train_x), len(dataset.val), len(dataset.test)) == (50, 50, 100)
+
+
+def test_imagenet_validates_on_its_test_images(tmp_path: Path, images: Placeholders) -> None:
+    make_imagenet(tmp_path, images)
+    dataset = ImageNet(config(tmp_path, 2))
+    assert dataset.classnames[:2] == ["thing 0", "thing 1"]
+    assert (len(dataset.train_x), len(dataset.train_full)) == (2000, 3000)
+    assert dataset.val == dataset.test
+    assert len(dataset.test) == 1000
+    assert ImageNet(config(tmp_path, -1, "new")).classnames[0] == "thing 500"
+
+
+@pytest.mark.parametrize("cls", SHIFTS)
+def test_shifted_imagenets(cls: type[FewShotBenchmark], tmp_path: Path, images: Placeholders) -> None:
+    make_shift(cls, tmp_path, images)
+    dataset = cls(config(tmp_path, 16))
+    subset = cls in (ImageNetA, ImageNetR)
+    assert dataset.num_classes == (200 if subset else 1000)
+    assert dataset.classnames[:3] == [f"thing {n}" for n in ((0, 5, 10) if subset else (0, 1, 2))]
+    assert len(dataset.test) == 2 * dataset.num_classes
+    assert [i.label for i in dataset.test[:3]] == [0, 0, 1]
+
+
+def test_numbered_folders_are_counted_not_sorted(tmp_path: Path, images: Placeholders) -> None:
+    folder = make_shift(ImageNetV2, tmp_path, images)
+    dataset = ImageNetV2(config(tmp_path))
+    ten = [i for i in dataset.test if i.label == 10]
+    assert {Path(i.impath).parent for i in ten} == {folder / ImageNetV2.image_dir / "10"}
+    assert ten[0].classname == "thing 10"
+
+
+@pytest.mark.parametrize("name", ["train", "val", "train/n00000070"])
+def test_imagenet_without_a_folder(name: str, tmp_path: Path, images: Placeholders) -> None:
+    folder = make_imagenet(tmp_path, images)
+    shutil.rmtree(folder / "images" / name)
+    with pytest.raises(FileNotFoundError, match=f"(?s)missing.*{folder}/images/{name}"):
+        ImageNet(config(tmp_path))
+
+
+@pytest.mark.parametrize("cls", SHIFTS)
+def test_shifted_imagenet_without_a_folder(
+    cls: type[FewShotBenchmark], tmp_path: Path, images: Placeholders
+) -> None:
+    folder = make_shift(cls, tmp_path, images)
+    gone = folder / cls.image_dir / ("7" if cls is ImageNetV2 else WNIDS[10])
+    shutil.rmtree(gone)
+    with pytest.raises(
+        FileNotFoundError, match=r"199 class folders" if cls.published.classes == 200 else gone.name
+    ):
+        cls(config(tmp_path))
+    gone.mkdir()
+    with pytest.raises(FileNotFoundError, match=f"{gone}.*is empty"):
+        cls(config(tmp_path))
+
+
+def test_class_names_that_do_not_fit_the_folders(tmp_path: Path, images: Placeholders) -> None:
+    folder = make_shift(ImageNetR, tmp_path, images)
+    path = write_classnames(folder)
+    lines = path.read_text().splitlines()
+    for broken, complaint in (
+        ([*lines[1:], "n1"], r"line 1000: no class name"),
+        ([*lines, lines[0]], r"named twice"),
+        (lines[1:], r"has no class name for 1 folders(.|\n)*n00000000"),
+        ([], r"is empty"),
+    ):
+        path.write_text("\n".join(broken))
+        with pytest.raises(ValueError, match=complaint):
+            ImageNetR(config(tmp_path))
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="not a text file"):
+        ImageNetR(config(tmp_path))
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=f"missing:.*{path}"):
+        ImageNetR(config(tmp_path))
+
+
+def test_aircraft_complains(tmp_path: Path, images: Placeholders) -> None:
+    make_aircraft(tmp_path, images)
+    folder = tmp_path / "fgvc_aircraft"
+    path = folder / "images_variant_val.txt"
+    good = path.read_text()
+    path.write_text(good.replace("Jet 7-200", "Boat 7"))
+    with pytest.raises(ValueError, match=r"images_variant_val.txt, line 15.*unknown class 'Boat 7'"):
+        FGVCAircraft(config(tmp_path))
+    path.write_text(good.replace("10000 Jet", "00000 Jet"))
+    with pytest.raises(ValueError, match=r"image 00000.jpg is in 'train' and in 'val'"):
+        FGVCAircraft(config(tmp_path))
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"missing:.*images_variant_val.txt"):
+        FGVCAircraft(config(tmp_path))
+
+
+def test_mislabelled_split_is_refused(shared: Path, tmp_path: Path) -> None:
+    cls = datasets.OxfordPets
+    rows = json.loads((shared / "data" / "splits" / cls.split_file).read_text())
+    path, _, name = rows["test"][0]
+    rows["test"][0] = [path, rows["test"][-1][1], rows["test"][-1][2]]
+    folder = tmp_path / cls.dataset_dir
+    (folder / "images").mkdir(parents=True)
+    (folder / cls.split_file).write_text(json.dumps(rows))
+    with pytest.raises(ValueError, match=f"mislabelled: .*{name}"):
+        cls(config(tmp_path))
+
+
+def test_empty_image_is_named(tmp_path: Path, images: Placeholders) -> None:
+    folder = make_shift(ImageNetA, tmp_path, images)
+    image = folder / ImageNetA.image_dir / WNIDS[5] / "0.JPEG"
+    image.unlink()
+    image.touch()
+    with pytest.raises(ValueError, match=f"1 images are empty files(.|\n)*{image}"):
+        ImageNetA(config(tmp_path))
