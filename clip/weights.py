@@ -123,7 +123,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:
         raise ValueError(
-            f"{path} cannot be read as CLIP weights ({os.path.getsize(path):,} bytes, {type(error).__name__}). "
+            f"{path} is no readable CLIP file ({os.path.getsize(path):,} bytes): {type(error).__name__}. "
             "The file is truncated or of another kind; delete it and fetch it again."
         ) from error
     content = content.get("state_dict", content) if isinstance(content, Mapping) else content

@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 
 # Frozen tensors that the original repositories store beside the tuned ones.
 _FROZEN_KEYS = re.compile(
-    r"(prompt_learner\.)?(token_prefix|token_suffix)$|logit_scale$"
-    r"|(prompt_learner\.ZS_)?(image|text)_encoder\.(?!.*VPT)"
+    r"(prompt_learner\.)?token_(prefix|suffix)2?$|logit_scale$|clip_model\."
+    r"|(image|text)_encoder\.(?!.*VPT)|prompt_learner\.(ZS_image_encoder|text_encoder)\."
 )
 
 
@@ -100,17 +100,19 @@ class PromptTrainer(TrainerX):
         OPTIONS: the options that the method adds below ``cfg.TRAINER``, by node name.
         NODE: the node of ``OPTIONS`` that holds the method's ``PREC``.
         MODEL_NAME: folder of the checkpoints, as in the original repository.
-        MODEL: how the method's prompts meet the towers.
     """
 
-    OPTIONS: dict[str, CN] = {}
+    OPTIONS: dict[str, Any] = {}
     NODE: str
     MODEL_NAME = "prompt_learner"
-    MODEL = PromptedCLIP
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         """The tuned part. ``clip_model`` is float32 and on the CPU here."""
         raise NotImplementedError
+
+    def assemble(self, clip_model: CLIP, learner: PromptLearner) -> PromptedCLIP:
+        """How the method's prompts meet the towers."""
+        return PromptedCLIP(clip_model, learner)
 
     def check_cfg(self, cfg: CN) -> None:
         check_precision(f"TRAINER.{self.NODE}.PREC", cfg.TRAINER[self.NODE].PREC)
@@ -123,7 +125,7 @@ class PromptTrainer(TrainerX):
         clip_model = load_clip(cfg)
         learner = self.build_learner(clip_model, self.dm.dataset.classnames)
         clip.set_precision(clip_model, tower_dtype(self.precision))
-        self.model = self.MODEL(clip_model, learner).to(self.device)
+        self.model = self.assemble(clip_model, learner).to(self.device)
         self.optim = build_optimizer(learner, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.MODEL_NAME, learner, self.optim, self.sched)
@@ -184,8 +186,12 @@ class PromptTrainer(TrainerX):
     def test(self, split: str | None = None) -> float:
         self.set_model_mode("eval")
         with self.autocast():
-            self._text_features = self.model.text_features()
+            self._text_features = self.test_text_features(split or self.cfg.TEST.SPLIT)
         return super().test(split)
+
+    def test_text_features(self, split: str) -> Tensor | None:
+        """Text features of the classes of ``split``, once for all its images."""
+        return self.model.text_features()
 
     def model_inference(self, images: Tensor) -> Tensor:
         """Logits [B, C] against the text features of the running test."""
@@ -197,7 +203,7 @@ class PromptTrainer(TrainerX):
 
     def model_state_dict(self, name: str) -> dict[str, Tensor]:
         """Only what was tuned, under the original repository's keys."""
-        return {key: tensor.detach() for key, tensor in self.model.prompt_learner.tuned_tensors().items()}
+        return {key: tensor.detach() for key, tensor in self.model.prompt_learner.stored_tensors().items()}
 
     def load_model_state_dict(self, name: str, state_dict: Mapping[str, Tensor]) -> None:
         """Take over tuned tensors, ours or the original repository's.
@@ -205,7 +211,7 @@ class PromptTrainer(TrainerX):
         Raises:
             ValueError: a key is missing, has a wrong shape or is of another method.
         """
-        copy_tensors(state_dict, self.model.prompt_learner.tuned_tensors())
+        copy_tensors(state_dict, self.model.prompt_learner.stored_tensors())
 
     def checkpoint_extras(self, name: str) -> dict[str, Any]:
         """Also which method tuned the prompts, and on what."""

@@ -63,7 +63,6 @@ class ConditionalCLIP(PromptedCLIP):
 @TRAINER_REGISTRY.register()
 class CoCoOp(PromptTrainer):
     NODE = "COCOOP"
-    MODEL = ConditionalCLIP
     OPTIONS = {
         "COCOOP": CN(
             {
@@ -73,6 +72,9 @@ class CoCoOp(PromptTrainer):
             }
         )
     }
+
+    def assemble(self, clip_model: CLIP, learner: PromptLearner) -> PromptedCLIP:
+        return ConditionalCLIP(clip_model, learner)
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         return ConditionalLearner(clip_model, classnames, self.cfg.TRAINER.COCOOP)

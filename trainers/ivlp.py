@@ -24,6 +24,9 @@ class VisionLanguageLearner(PromptLearner):
         ctx: [M, D] of the text tower; absent when ``text_depth`` is 0, which leaves "<CTX_INIT> <name>.".
         text_deep, vision_deep: one tensor a block from the second on, as deep as the depths say.
         vision: [P, D] of the image tower.
+
+    Args:
+        text_clip: owner of the text tower, where that is not ``clip``.
     """
 
     def __init__(
@@ -35,15 +38,17 @@ class VisionLanguageLearner(PromptLearner):
         text_depth: int,
         vision_length: int,
         vision_depth: int,
+        text_clip: CLIP | None = None,
     ) -> None:
         super().__init__()
-        context, ctx = starting_context(clip, words_for(context, text_length), text_length)
-        self.prompts = ContextPrompts(clip, classnames, context, text_length)
-        arch = clip.arch
+        text_clip = text_clip or clip
+        context, ctx = starting_context(text_clip, words_for(context, text_length), text_length)
+        self.prompts = ContextPrompts(text_clip, classnames, context, text_length)
+        arch, text_arch = clip.arch, text_clip.arch
         if text_depth > 0:
             self.ctx = nn.Parameter(ctx)
         self.text_deep = deep_prompts(
-            text_length, arch.transformer_width, text_depth, arch.transformer_layers
+            text_length, text_arch.transformer_width, text_depth, text_arch.transformer_layers
         )
         self.vision = nn.Parameter(nn.init.normal_(torch.empty(vision_length, arch.vision_width), std=0.02))
         assert isinstance(arch.vision_layers, int), "visual prompts need a ViT image tower"

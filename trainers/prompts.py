@@ -31,7 +31,10 @@ class ImagePrompts(NamedTuple):
 
 
 class PromptLearner(nn.Module):
-    """Owner of a method's tuned tensors: every parameter of it is tuned, every buffer is frozen."""
+    """Owner of a method's tuned tensors: every parameter of it is tuned.
+
+    A persistent buffer is a statistic gathered while tuning; other buffers are frozen.
+    """
 
     def text_prompts(self, classes: Tensor | None = None) -> TextPrompts:
         """Prompts of the given class indices ([L], in this order), or of all classes."""
@@ -49,9 +52,14 @@ class PromptLearner(nn.Module):
         """Whether image features depend on the tuned tensors."""
         return type(self).image_prompts is not PromptLearner.image_prompts
 
-    def tuned_tensors(self) -> dict[str, nn.Parameter]:
+    def tuned_tensors(self) -> dict[str, Tensor]:
         """Checkpoint key -> the leaf that the optimiser moves, parametrised or not."""
         return {self.checkpoint_key(_plain_name(name)): leaf for name, leaf in self.named_parameters()}
+
+    def stored_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint holds: the tuned tensors, and statistics gathered while tuning."""
+        state = self.state_dict(keep_vars=True)
+        return {self.checkpoint_key(_plain_name(name)): tensor for name, tensor in state.items()}
 
 
 def _plain_name(name: str) -> str:

@@ -211,8 +211,8 @@ class DataManager:
         self.train_loader_u = (
             self._train_loader(self.dataset.train_u, options_u) if self.dataset.train_u else None
         )
-        self.val_loader = self._test_loader(self.dataset.val) if self.dataset.val else None
-        self.test_loader = self._test_loader(self.dataset.test)
+        self.val_loader = self.build_test_loader(self.dataset.val) if self.dataset.val else None
+        self.test_loader = self.build_test_loader(self.dataset.test)
 
         self.num_classes = self.dataset.num_classes
         self.num_source_domains = len(cfg.DATASET.SOURCE_DOMAINS)
@@ -226,7 +226,8 @@ class DataManager:
             self.tfm_train, True, self._wrapper, self.cache,
         )  # fmt: skip
 
-    def _test_loader(self, data_source: Sequence[Datum]) -> DataLoader[Any]:
+    def build_test_loader(self, data_source: Sequence[Datum]) -> DataLoader[Any]:
+        """A loader of ``data_source`` in order, through the test transform."""
         options = self.cfg.DATALOADER.TEST
         return build_data_loader(
             self.cfg, options.SAMPLER, data_source, options.BATCH_SIZE,

@@ -56,7 +56,7 @@ class SimpleTrainer(TrainerBase):
 
     def build_data_loader(self) -> None:
         """Create the data manager ``dm`` and take over its loaders and facts."""
-        dm = DataManager(self.cfg)
+        dm = self.build_data_manager()
         self.train_loader_x = dm.train_loader_x
         self.train_loader_u = dm.train_loader_u
         self.val_loader = dm.val_loader
@@ -65,6 +65,10 @@ class SimpleTrainer(TrainerBase):
         self.num_source_domains = dm.num_source_domains
         self.lab2cname = dm.lab2cname
         self.dm: Any = dm
+
+    def build_data_manager(self) -> DataManager:
+        """Read the data set and build its loaders."""
+        return DataManager(self.cfg)
 
     def build_model(self) -> None:
         """Build ``model``, optimiser and scheduler, and register them."""

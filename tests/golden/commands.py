@@ -67,6 +67,9 @@ def arguments(
     ours.pop(None, None)
     ours["MODEL.BACKBONE.PATH"] = str(weights["l14" if "ViT-L/14" in flags else "b16"])
     ours["TEST.SAVE_LOGITS"] = "True"
+    if trainer.startswith("PromptKD"):
+        ours["TRAINER.PROMPTKD.TEACHER_PATH"] = str(weights["l14"])
+        ours["TRAINER.PROMPTKD.TEACHER_DIR"] = str(checkpoints("teacher"))
     if trainer != name:
         ours["TRAINER.DPC.VARIANT"] = "released"
     return [*flags, "--output-dir", str(output), *(word for pair in ours.items() for word in pair)]

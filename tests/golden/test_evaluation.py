@@ -26,6 +26,8 @@ RECORDS = {
     "maple": ("base", "new"),
     "promptsrc": ("base", "new"),
     "teacher_promptsrc_l14": ("base", "new"),
+    "promptkd_base2novel": ("base", "new"),
+    "promptkd_cross": ("all",),
 }
 
 
@@ -61,6 +63,28 @@ def test_coop_dpc_logits(
     command = manifest(golden)["dpc/eval_coop"]["command"][key]
     run(arguments(command, golden, golden_clip, golden_checkpoints, tmp_path))
     record = dict(np.load(golden / "rec/dpc/eval_coop.npz"))
+    classes = key.split("/")[0]
+    record[f"{classes}_logits"] = record[f"{key}/logits"]
+    assert_logits(tmp_path, record, classes, atol=5e-4)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "base/w0.2/wnew0.0", "base/w0.5/wnew0.0", "new/w0.2/wnew0.0", "new/w0.2/wnew0.2",
+        "new/w0.2/wnew1e-06", "new/w0.5/wnew0.2",
+    ],
+)  # fmt: skip
+def test_promptkd_dpc_logits(
+    golden: Path,
+    golden_clip: dict[str, Path],
+    golden_checkpoints: Callable[[str], Path],
+    tmp_path: Path,
+    key: str,
+) -> None:
+    command = manifest(golden)["dpc/eval_kd"]["command"][key]
+    run(arguments(command, golden, golden_clip, golden_checkpoints, tmp_path))
+    record = dict(np.load(golden / "rec/dpc/eval_kd.npz"))
     classes = key.split("/")[0]
     record[f"{classes}_logits"] = record[f"{key}/logits"]
     assert_logits(tmp_path, record, classes, atol=5e-4)

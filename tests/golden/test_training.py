@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from trainers.dpc import mixin
 
 RECORDS = (
     "train/coop_ctx4", "train/coop_ctx4_scratch", "train/coop_csc16_base", "train/cocoop", "train/ivlp",
-    "train/maple", "train/promptsrc", "train/promptsrc_gpa15", "dpc/traj_coop_allclasses",
+    "train/maple", "train/promptsrc", "train/promptsrc_gpa15", "train/promptkd",
+    "dpc/traj_coop_allclasses", "dpc/traj_kd_allclasses",
 )  # fmt: skip
 
 
@@ -49,13 +51,16 @@ def assert_tensors(
     tuned: dict[str, torch.Tensor], record: Any, tolerance: dict[str, float], norm: dict[str, float]
 ) -> None:
     """||ours - record|| <= tolerance * ||final - init|| for every tuned tensor."""
-    assert tuned
-    for name, tensor in tuned.items():
-        ours = tensor.numpy()
+    assert tuned.keys() >= tolerance.keys()
+    # That bias stands before a batch norm: its gradient is 0, the recorded one rounding noise.
+    extra = {name for name in tuned if re.search(r"running_|num_batches|conv1\.0\.bias", name)}
+    assert tuned.keys() - extra == tolerance.keys() - extra
+    for name in tolerance.keys() - extra:
+        ours = tuned[name].numpy()
         key = f"final/{name}" if f"final/{name}" in record else f"final/{name}#sample"
         if key.endswith("#sample"):
             ours = sample(name, ours)
-        scale = np.sqrt(tensor.numel() / ours.size)
+        scale = np.sqrt(tuned[name].numel() / ours.size)
         distance = scale * np.linalg.norm((ours - record[key]).ravel())
         assert distance <= tolerance[name] * norm[name], name
 
@@ -71,7 +76,11 @@ def test_trajectory(
 ) -> None:
     entry = manifest(golden)[name]
     skip_unless_known(entry["command"])
-    run(arguments(entry["command"], golden, golden_clip, golden_checkpoints, tmp_path))
+    words = arguments(entry["command"], golden, golden_clip, golden_checkpoints, tmp_path)
+    if "traj_kd" in name:  # the authors' random start of the deep text prompts
+        start = golden_checkpoints("dpc_promptkd_init") / "VLPromptLearner/model.pth.tar-20"
+        words += ["MODEL.INIT_WEIGHTS", str(start)]
+    run(words)
     record = np.load(golden / "rec" / f"{name}.npz")
     expected = record["loss_f64"]
     np.testing.assert_allclose(
@@ -80,6 +89,8 @@ def test_trajectory(
     np.testing.assert_allclose([rate for _, rate in losses], record["lr_f64"], rtol=1e-6)
     [path] = tmp_path.glob("*/model.pth.tar-*")
     tuned = torch.load(path, weights_only=True)["state_dict"]
+    if "traj_kd" in name:
+        tuned = {re.sub(r"^text_encoder", "prompt_learner.text_encoder", k): v for k, v in tuned.items()}
     limits = entry["tolerance"]
     norm = limits["update_norm"]
     tolerance = limits["final_rel_to_update_norm"]

@@ -58,6 +58,9 @@ CASES = [
     Case("CoCoOp_DPC", ("TRAINER.COCOOP.N_CTX", "4"), ("TRAINER.COCOOP.CTX_INIT", WORDS)),
     Case("IVLP_DPC", (), ("TRAINER.IVLP.PROMPT_DEPTH_TEXT", "1")),
     Case("MaPLe_DPC", ("TRAINER.DPC.WEIGHT_BASE", "1.0"), ("TRAINER.MAPLE.PROMPT_DEPTH", "1")),
+    Case("PromptKD", ("TRAINER.PROMPTKD.PROMPT_DEPTH_VISION", "2")),
+    Case("PromptKD_DPC"),
+    Case("PromptKD_DPC", ("TRAINER.DPC.VARIANT", "released")),
     Case("PromptSRC_DPC", ("TRAINER.PROMPTSRC.GPA_MEAN", "1"), ("TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT", "1")),
 ]
 ids = [f"{case.trainer}{'-' + case.options[-1] if case.options else ''}" for case in CASES]
@@ -65,31 +68,25 @@ every_case = pytest.mark.parametrize("case", CASES, ids=ids)
 
 
 @pytest.fixture
-def make(build: Build, tmp_path: Path) -> Callable[..., Any]:
-    """make(case, *options) -> trainer; for DPC its backbone is trained first."""
+def make(build: Build, tmp_path: Path, tiny_clip_file: Path) -> Callable[..., Any]:
+    """make(case, *options) -> trainer; what its method builds on is trained first."""
+
+    def trained(trainer: str, *options: str) -> str:
+        folder = tmp_path / f"{trainer}{abs(hash(options))}"
+        if not folder.exists():
+            build(trainer, *options, "TEST.NO_TEST", "True", output=folder).train()
+        return str(folder)
 
     def make_trainer(case: Case, *options: str, fp32: bool = True, **settings: Any) -> Any:
         node = TRAINER_REGISTRY.get(case.backbone).NODE
         words = [*case.options, *options, *((f"TRAINER.{node}.PREC", "fp32") if fp32 else ())]
+        if case.backbone == "PromptKD":
+            words += ["TRAINER.PROMPTKD.TEACHER_PATH", str(tiny_clip_file)]
+            words += ["TRAINER.PROMPTKD.TEACHER_DIR", trained("PromptSRC", "TRAINER.PROMPTSRC.PREC", "fp32")]
         if case.trainer != case.backbone:
-            folder = tmp_path / f"backbone_{'_'.join(options)}".replace(" ", "_").replace("/", "_")
-            if not folder.exists():
-                own = [
-                    w
-                    for pair in zip(words[::2], words[1::2], strict=True)
-                    if "DPC" not in pair[0]
-                    for w in pair
-                ]
-                build(
-                    case.backbone,
-                    *own,
-                    "TEST.NO_TEST",
-                    "True",
-                    "DATASET.SUBSAMPLE_CLASSES",
-                    "base",
-                    output=folder,
-                ).train()
-            words += ["TRAINER.DPC.BACKBONE_DIR", str(folder)]
+            pairs = zip(words[::2], words[1::2], strict=True)
+            own = [word for pair in pairs if "DPC" not in pair[0] for word in pair]
+            words += ["TRAINER.DPC.BACKBONE_DIR", trained(case.backbone, *own)]
         return build(case.trainer, *words, **settings)
 
     return make_trainer
@@ -112,7 +109,7 @@ def logits_of(trainer: Any) -> torch.Tensor:
     """Logits of the whole test split."""
     trainer.set_model_mode("eval")
     with torch.no_grad():
-        trainer._text_features = trainer.model.text_features()
+        trainer._text_features = trainer.test_text_features("test")
         return torch.cat(
             [trainer.model_inference(trainer.parse_batch_test(b)[0]) for b in trainer.test_loader]
         )

@@ -86,15 +86,20 @@ class DPC(PromptTrainer):
         """The backbone's learner with its tuned tensors made dual (Sec. 3.2)."""
         learner = super().build_learner(clip_model, classnames)
         try:
-            copy_tensors(
-                load_checkpoint(str(self.backbone_checkpoint))["state_dict"], learner.tuned_tensors()
-            )
+            copy_tensors(self.tuned_state(), learner.stored_tensors())
         except ValueError as error:
             raise ValueError(f"TRAINER.DPC.BACKBONE_DIR: {self.backbone_checkpoint}: {error}") from error
-        options = self.cfg.TRAINER.DPC
-        self.dual_prompts = DualPrompts(learner, self.weight_base, options.WEIGHT_NEW, options.VARIANT)
+        self.dual_prompts = DualPrompts(learner, self.weights_of, self.cfg.TRAINER.DPC.VARIANT)
         self.tuned_on: tuple[str, list[str]] | None = None
         return learner
+
+    def tuned_state(self) -> Mapping[str, Tensor]:
+        """P: the tensors of the backbone's checkpoint."""
+        return load_checkpoint(str(self.backbone_checkpoint))["state_dict"]
+
+    def weights_of(self, name: str) -> tuple[float, float]:
+        """(w_b, w_n) of the learner's parameter ``name``."""
+        return self.weight_base, self.cfg.TRAINER.DPC.WEIGHT_NEW
 
     def set_model_mode(self, mode: str = "train", names: str | Iterable[str] | None = None) -> None:
         """Training shows P'; evaluation the mix for the classes of this run."""

@@ -5,7 +5,7 @@ P tuned prompt (frozen), P' parallel prompt (tuned on base classes), w_b and w_n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -46,7 +46,7 @@ class DualPrompt(nn.Module):
 
     def __init__(self, tuned: Tensor, weight_base: float, weight_new: float, variant: Variant) -> None:
         super().__init__()
-        self.register_buffer("tuned", tuned.detach().clone())
+        self.register_buffer("tuned", tuned.detach().clone(), persistent=False)
         self.weight_base, self.weight_new, self.variant = weight_base, weight_new, variant
         self.mode: Mode = "parallel"
 
@@ -70,27 +70,46 @@ class DualPrompt(nn.Module):
         return leaf if self.variant == "released" else decouple(leaf, self.tuned, self.weight_base)
 
 
+class DualStatistic(nn.Module):
+    """Parametrisation of a buffer, such as a batch norm's mean: one value beside P', one beside P."""
+
+    tuned: Tensor
+
+    def __init__(self, tuned: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("tuned", tuned.clone(), persistent=False)
+        self.mode: Mode = "parallel"
+
+    def forward(self, leaf: Tensor) -> Tensor:
+        return self.tuned if self.mode in ("new", "tuned") else leaf
+
+
 class DualPrompts:
-    """Dual prompts in place of every parameter of a module.
+    """Dual prompts in place of every parameter of a module, dual statistics in place of its buffers.
 
     Args:
         module: its parameters hold the tuned prompt P; each becomes a leaf that starts as its clone (Eq. 5).
-        weight_base: w_b in (0, 1].
-        weight_new: w_n in [0, 1].
+        weights: name of a parameter -> its (w_b in (0, 1], w_n in [0, 1]).
     """
 
-    def __init__(self, module: nn.Module, weight_base: float, weight_new: float, variant: Variant) -> None:
-        self._parts: list[DualPrompt] = []
+    def __init__(
+        self, module: nn.Module, weights: Callable[[str], tuple[float, float]], variant: Variant
+    ) -> None:
+        self._parts: list[DualPrompt | DualStatistic] = []
         self._leaves: list[Tensor] = []
-        for owner in list(module.modules()):
-            for name, parameter in list(owner.named_parameters(recurse=False)):
-                part = DualPrompt(parameter, weight_base, weight_new, variant)
-                parametrize.register_parametrization(owner, name, part)
-                leaf = owner.parametrizations[name].original  # type: ignore[index, union-attr]
-                # Exactly P, not P mixed with itself, whose rounding the inverse would amplify.
-                leaf.data.copy_(part.tuned)
-                self._parts.append(part)
-                self._leaves.append(leaf)
+        for full_name, tensor in module.state_dict(keep_vars=True).items():
+            if not tensor.is_floating_point():
+                continue
+            path, _, name = full_name.rpartition(".")
+            owner = module.get_submodule(path)
+            is_prompt = isinstance(tensor, nn.Parameter)
+            part = DualPrompt(tensor, *weights(full_name), variant) if is_prompt else DualStatistic(tensor)
+            parametrize.register_parametrization(owner, name, part)
+            leaf = owner.parametrizations[name].original  # type: ignore[index, union-attr]
+            # Exactly P, not P mixed with itself, whose rounding the inverse would amplify.
+            leaf.data.copy_(part.tuned)
+            self._parts.append(part)
+            self._leaves.append(leaf)
 
     def show(self, mode: Mode) -> None:
         """Let the module read the prompts of ``mode`` from now on."""
@@ -112,6 +131,6 @@ class DualPrompts:
     def reweight(self, stored_weight: float) -> None:
         """Turn leaves that were stored under w_b = ``stored_weight`` into leaves under the present w_b."""
         for part, leaf in zip(self._parts, self._leaves, strict=True):
-            if part.variant == "paper" and stored_weight != part.weight_base:
+            if isinstance(part, DualPrompt) and part.variant == "paper" and stored_weight != part.weight_base:
                 parallel = decouple(leaf, part.tuned, stored_weight)
                 leaf.copy_(weight(parallel, part.tuned, part.weight_base))

@@ -37,7 +37,7 @@ def test_decouple_inverts_weight(w: float) -> None:
 def test_every_tensor_of_the_module_becomes_dual_and_starts_as_its_clone(variant: str) -> None:
     learner = Learner()
     before = {name: value.clone() for name, value in learner.named_parameters()}
-    dual = DualPrompts(learner, 0.2, 1e-6, variant)
+    dual = DualPrompts(learner, lambda name: (0.2, 1e-6), variant)
     assert len(list(learner.parameters())) == len(before) == 5
     for mode in ("parallel", "base", "new", "tuned"):
         dual.show(mode)
@@ -56,7 +56,7 @@ def test_step_of_the_parallel_prompt_per_unit_gradient(variant: str, power: int,
     """Plain SGD moves P' by lr / w_b^2 in "paper" and by lr / w_b in "released"; P stays."""
     learner = Learner().double()
     tuned = learner.ctx.detach().clone()
-    dual = DualPrompts(learner, w, 1e-6, variant)
+    dual = DualPrompts(learner, lambda name: (w, 1e-6), variant)
     optimiser = torch.optim.SGD(learner.parameters(), lr=0.1)
     direction = torch.randn(2, 3, dtype=torch.float64)
     (learner.ctx * direction).sum().backward()
@@ -73,7 +73,7 @@ def test_step_of_the_parallel_prompt_per_unit_gradient(variant: str, power: int,
 def test_what_base_and_new_classes_see(variant: str, base_weight: float) -> None:
     learner = Learner()
     tuned = learner.ctx.detach().clone()
-    dual = DualPrompts(learner, 0.2, 0.3, variant)
+    dual = DualPrompts(learner, lambda name: (0.2, 0.3), variant)
     leaf = learner.parametrizations.ctx.original
     leaf.data += 1.0
     parallel = learner.ctx.detach().clone()
@@ -86,7 +86,7 @@ def test_what_base_and_new_classes_see(variant: str, base_weight: float) -> None
 
 def test_reweight_keeps_the_parallel_prompt() -> None:
     learner = Learner().double()
-    dual = DualPrompts(learner, 0.5, 1e-6, "paper")
+    dual = DualPrompts(learner, lambda name: (0.5, 1e-6), "paper")
     tuned = learner.ctx.detach().clone()
     stored = tuned + 0.2 * torch.ones(2, 3, dtype=torch.float64)  # P' = P + 1, mixed with w_b = 0.2
     learner.parametrizations.ctx.original.data.copy_(stored)
