@@ -14,17 +14,16 @@
 # like base2new_train and base2new_test.
 set -euo pipefail
 
-# folder under scripts/, trainer, configuration on the real data sets
+# folder under scripts/, trainer, its configuration on the real data sets, and that of DPC on it (- for none)
 methods="
-zsclip     ZeroshotCLIP  vit_b16
-coop       CoOp          vit_b16_ep20_ctxv1
-cocoop     CoCoOp        vit_b16_c4_ep10_batch1_ctxv1
-vpt        VPT           vit_b16_c2_ep5_batch4_4
-ivlp       IVLP          vit_b16_c2_ep5_batch4_2+2ctx
-maple      MaPLe         vit_b16_c2_ep5_batch4_2ctx
-promptsrc  PromptSRC     vit_b16_c2_ep20_batch4_4+4ctx
+zsclip     ZeroshotCLIP  vit_b16                          -
+coop       CoOp          vit_b16_ep20_ctxv1               vit_b16_ep20
+cocoop     CoCoOp        vit_b16_c4_ep10_batch1_ctxv1     vit_b16_c4_ep10_batch1_ctxv1
+vpt        VPT           vit_b16_c2_ep5_batch4_4          -
+ivlp       IVLP          vit_b16_c2_ep5_batch4_2+2ctx     vit_b16_c2_ep5_batch4_2+2ctx
+maple      MaPLe         vit_b16_c2_ep5_batch4_2ctx       vit_b16_c2_ep5_batch4_2ctx
+promptsrc  PromptSRC     vit_b16_c2_ep20_batch4_4+4ctx    vit_b16_c2_ep20_batch4_4+4ctx
 "
-dpc_default_cfg=vit_b16_ep20
 demo_datasets="digits letters"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -56,11 +55,8 @@ names_in() { # FOLDER: its yaml files without the ending, on one line
     (cd "configs/$1" 2>/dev/null && ls ./*.yaml 2>/dev/null) | sed 's|^\./||; s|\.yaml$||' | tr '\n' ' ' | sed 's/ $//'
 }
 
-known_backbones() { # the methods that DPC has a trainer for
-    local name trainer _
-    while read -r name trainer _; do
-        if [[ -n "$name" && -d "configs/trainers/${trainer}_DPC" ]]; then echo -n "$name "; fi
-    done <<<"$methods" | sed 's/ $//'
+known_backbones() { # the methods that DPC builds on
+    awk 'NF && $4 != "-" { print $1 }' <<<"$methods" | tr '\n' ' ' | sed 's/ $//'
 }
 
 usage() { # [MESSAGE]: without one it was asked for
@@ -180,7 +176,7 @@ base2new_setting() { # METHOD WORD...: the words behind the form in argument_for
         choose "$(field_of "$backbone" 2)" "$(field_of "$backbone" 3)" "${BACKBONE_CFG:-}"
         backbone_run=("$trainer" "$cfg" "$train_dir")
         options=(TRAINER.DPC.BACKBONE_DIR "$train_dir")
-        choose "${trainer}_DPC" "$dpc_default_cfg" "${CFG:-}"
+        choose "${trainer}_DPC" "$(field_of "$backbone" 4)" "${CFG:-}"
     else
         choose "$(field_of "$method" 2)" "$(field_of "$method" 3)" "${CFG:-}"
     fi

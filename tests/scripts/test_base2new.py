@@ -28,7 +28,7 @@ def test_a_wrong_argument_is_named_with_what_is_known(checkout, script, words, s
     assert result.returncode == 2
     assert said in result.stderr and f"usage: bash scripts/{script} DATASET SEED" in result.stderr
     assert "one of: digits eurosat" in result.stderr
-    assert ("one of: coop (" in result.stderr) == script.startswith("dpc")
+    assert ("one of: coop cocoop" in result.stderr) == script.startswith("dpc")
     assert not checkout.calls and not (checkout.root / "output").exists()
 
 
@@ -157,8 +157,9 @@ def test_every_method_has_its_trainer_configuration_and_scripts():
     """The table in common.sh beside the folders of this repository."""
     table = (REPOSITORY / "scripts/common.sh").read_text().split('methods="\n')[1].split('"\n')[0]
     for line in table.splitlines():
-        method, trainer, cfg = line.split()
+        method, trainer, cfg, dpc_cfg = line.split()
         assert (REPOSITORY / f"configs/trainers/{trainer}/{cfg}.yaml").is_file()
+        assert dpc_cfg == "-" or (REPOSITORY / f"configs/trainers/{trainer}_DPC/{dpc_cfg}.yaml").is_file()
         for step in ("train", "test") if method != "zsclip" else ("test",):
             script = (REPOSITORY / f"scripts/{method}/base2new_{step}.sh").read_text()
             assert script.splitlines()[-1] == f'base2new_{step} {method} "$@"'
