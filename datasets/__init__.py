@@ -8,6 +8,7 @@ from datasets.digits import Digits
 from datasets.dtd import DescribableTextures
 from datasets.eurosat import EuroSAT
 from datasets.fgvc_aircraft import FGVCAircraft
+from datasets.folder import Folder
 from datasets.food101 import Food101
 from datasets.imagenet import ImageNet
 from datasets.imagenet_a import ImageNetA
@@ -29,6 +30,7 @@ __all__ = [
     "Digits",
     "EuroSAT",
     "FGVCAircraft",
+    "Folder",
     "Food101",
     "ImageNet",
     "ImageNetA",

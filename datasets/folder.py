@@ -1,0 +1,154 @@
+"""Any data set of one's own: a folder of class folders, or a CSV or JSON list. See docs/datasets.md."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from yacs.config import CfgNode as CN
+
+from dassl.data.datasets import DATASET_REGISTRY
+from datasets.benchmark import FewShotBenchmark
+from datasets.class_folders import check_folders, subfolders
+from datasets.few_shot import cache_folder, keep_json
+from datasets.folder_names import read_folder_names
+from datasets.own_lists import complete, read_list
+from datasets.split_file import PARTS, Item, Split, check_images, check_split, read_split
+from datasets.split_rules import SPLIT_SEED, split_in_three
+
+log = logging.getLogger(__name__)
+
+_OURS = ("split_fewshot",)  # folders that this program makes beside the class folders
+_SPLIT = "split.json"
+
+
+@DATASET_REGISTRY.register()
+class Folder(FewShotBenchmark):
+    """The data set at ``DATASET.DIR``.
+
+    * A folder of class folders: split at random into 50% train, 20% val and 30% test, once; the split is
+      kept in ``split.json``.
+    * ``train/``, ``val/`` and ``test/`` of class folders: without ``val/``, 20% of ``train/`` validate;
+      without ``test/``, ``val/`` is both.
+    * A ``.csv`` or ``.json`` list of images.
+
+    Raises:
+        FileNotFoundError, ValueError: what is there is none of these, or not whole.
+    """
+
+    # Folder of class folders, or a .csv or .json list of images.
+    OPTIONS = CN({"DIR": ""})
+
+    @classmethod
+    def locate(cls, cfg: Any) -> Path:
+        if not cfg.DATASET.DIR:
+            raise ValueError(
+                "DATASET.DIR is empty; data set Folder needs the path of a folder of class folders, "
+                "or of a .csv or .json list of images"
+            )
+        return cls.folder_in(Path(cfg.DATASET.DIR).expanduser().absolute())
+
+    @classmethod
+    def folder_in(cls, root: Path) -> Path:
+        return root
+
+    @classmethod
+    def image_root(cls, folder: Path) -> Path:
+        return folder if folder.is_dir() else folder.parent
+
+    @classmethod
+    def home(cls, folder: Path) -> Path:
+        return cls.image_root(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Split:
+        if not folder.exists():
+            raise FileNotFoundError(f"DATASET.DIR is {folder}, and there is nothing")
+        if not folder.is_dir():
+            split = read_list(folder)
+        elif "train" in (names := subfolders(folder)) and set(names) <= {*PARTS, *_OURS}:
+            split = _read_parts(folder)
+        else:
+            split = _read_classes(folder)
+        check_images(split, cls.image_root(folder), folder)
+        return split
+
+
+def _read_parts(folder: Path) -> Split:
+    """``train/``, ``val/`` and ``test/``, as far as they are there."""
+    parts = [part for part in PARTS if (folder / part).is_dir()]
+    classes = subfolders(folder / "train")
+    for part in parts[1:]:
+        check_folders(folder / part, subfolders(folder / part), classes, folder / "train")
+    names = read_folder_names(folder, classes)
+    split: Split = {part: [] for part in PARTS}
+    for part in parts:
+        split[part] = [item for name in classes for item in _images(folder, f"{part}/{name}", names[name])]
+    check_split(split, folder, os.path.dirname)
+    return complete(split, folder)
+
+
+def _read_classes(folder: Path) -> Split:
+    """Class folders, by the split that was made of them first."""
+    classes = [name for name in subfolders(folder) if name not in _OURS]
+    if not classes:
+        raise FileNotFoundError(
+            f"DATASET.DIR is {folder}, which has no folders; it must hold one folder of images a class, "
+            "or train/, val/ and test/ with such folders"
+        )
+    names = read_folder_names(folder, classes)
+    groups = [list(_images(folder, name, names[name])) for name in classes]
+    kept = next((p for p in (folder / _SPLIT, cache_folder(folder) / _SPLIT) if p.is_file()), None)
+    if kept is None:
+        split = split_in_three(groups, random.Random(SPLIT_SEED))
+        keep_json(split, folder, Path(_SPLIT))
+        return split
+    return _as_now(read_split(kept, _class_folder), kept, {item for group in groups for item in group})
+
+
+def _as_now(split: Split, kept: Path, present: set[Item]) -> Split:
+    """A kept split under today's class names.
+
+    Raises:
+        ValueError: the class folders have changed since.
+    """
+    now = {_class_folder(item.path): item for item in present}
+    then = {_class_folder(item.path): item.label for items in split.values() for item in items}
+    remedy = f"delete {kept} to have it made again"
+    if then != {name: item.label for name, item in now.items()}:
+        changed = ", ".join(sorted(then.keys() ^ now.keys())) or "their order"
+        raise ValueError(f"the class folders have changed since {kept} was made: {changed}; {remedy}")
+    listed = {item.path for items in split.values() for item in items}
+    if more := len(present) - len(listed & {item.path for item in present}):
+        log.warning("%d images are not in %s and not used; %s", more, kept, remedy)
+    return {
+        part: [item._replace(classname=now[_class_folder(item.path)].classname) for item in items]
+        for part, items in split.items()
+    }
+
+
+def _class_folder(path: str) -> str:
+    return path.partition("/")[0]
+
+
+def _images(folder: Path, name: str, named: tuple[int, str]) -> list[Item]:
+    """The images in a class folder and in the folders below it.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    label, classname = named
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    paths = sorted(
+        os.path.relpath(os.path.join(place, file), folder).replace(os.sep, "/")
+        for place, _, files in os.walk(folder / name, followlinks=True)
+        for file in files
+        if os.path.splitext(file)[1].lower() in endings and not file.startswith(".")
+    )
+    if not paths:
+        raise FileNotFoundError(f"class folder {folder / name} has no images")
+    return [Item(path, label, classname) for path in paths]

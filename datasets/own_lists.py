@@ -1,0 +1,103 @@
+"""Lists of one's own images: CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets.split_file import PARTS, Item, Split, check_split, read_split
+from datasets.split_rules import SPLIT_SEED, by_label, split_in_three, split_trainval
+
+_FORM = "path, class and, if wanted, split (train, val or test) and label (0, 1, ...)"
+
+
+def read_list(path: Path) -> Split:
+    """The split that a list describes.
+
+    A CSV file has a header and the columns ``path``, ``class`` and, if wanted, ``split`` and ``label``; a
+    JSON file is a list of objects with these keys, or has the layout of a split file. Paths are relative to
+    the list. Without labels, classes are numbered in the order of their sorted names; without splits, each
+    class is split at random into 50% train, 20% val and 30% test, the same way each time.
+
+    Raises:
+        ValueError: another layout; the line is named.
+    """
+    if path.suffix == ".csv":
+        return _split_rows(_csv_rows(path), path)
+    if path.suffix != ".json":
+        raise ValueError(f"DATASET.DIR is {path}; a list must be a .csv or .json file")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if isinstance(content, dict):
+        return read_split(path)
+    return _split_rows(enumerate(content, 1), path)
+
+
+def complete(split: Split, source: Path) -> Split:
+    """A split with validation and test images, from what is given of it.
+
+    Without ``test``, the ``val`` images are both; without ``val``, 20% of the training images validate.
+
+    Raises:
+        ValueError: neither is given.
+    """
+    if not split["val"] and not split["test"]:
+        raise ValueError(f"{source} has neither val nor test images")
+    if not split["test"]:
+        return {**split, "test": split["val"]}
+    if not split["val"]:
+        train, val = split_trainval(split["train"], random.Random(SPLIT_SEED))
+        return {**split, "train": train, "val": val}
+    return split
+
+
+def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, skipinitialspace=True, strict=True)
+            return [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a CSV file: {error}") from error
+
+
+def _split_rows(rows: Iterable[tuple[int, Any]], path: Path) -> Split:
+    checked = [(number, _check_row(row, f"{path}, entry {number}")) for number, row in rows]
+    if not checked:
+        raise ValueError(f"{path} names no images")
+    names = sorted({str(row["class"]) for _, row in checked})
+    parts: dict[str, list[Item]] = {}
+    for number, row in checked:
+        try:
+            label = (
+                int(row["label"]) if row.get("label") not in (None, "") else names.index(str(row["class"]))
+            )
+        except ValueError:
+            raise ValueError(f"{path}, entry {number}: label {row['label']!r} is no whole number") from None
+        item = Item(str(row["path"]).replace("\\", "/"), label, str(row["class"]))
+        parts.setdefault(row.get("split") or "", []).append(item)
+    if list(parts) == [""]:
+        groups = sorted(by_label(parts[""]), key=lambda group: group[0].label)
+        split = split_in_three(groups, random.Random(SPLIT_SEED))
+        check_split(split, path)
+        return split
+    if "" in parts:
+        raise ValueError(f"{path}: {len(parts[''])} images have no split, e.g. {parts[''][0].path}")
+    given = {part: parts.get(part, []) for part in PARTS}
+    check_split(given, path)
+    return complete(given, path)
+
+
+def _check_row(row: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(row, dict) or not row.get("path") or not row.get("class"):
+        raise ValueError(f"{where} is {row!r}; it must give {_FORM}")
+    if unknown := [key for key in row if key not in ("path", "class", "split", "label")]:
+        raise ValueError(f"{where} has unknown columns: {unknown}; known: {_FORM}")
+    if (row.get("split") or "train") not in PARTS:
+        raise ValueError(f"{where}: split is {row['split']!r}; it must be train, val or test")
+    return row

@@ -1,0 +1,211 @@
+"""Data sets of one's own: class folders, train/val/test folders, CSV and JSON lists."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from datasets import Folder
+from tests.datasets.trees import config
+
+NAMES = ("ant", "bee", "cat", "garden snail", "owl")
+
+
+def make(home: Path, names: Iterable[str] = NAMES, count: int = 10) -> Path:
+    for name in names:
+        (home / name).mkdir(parents=True)
+        for n in range(count):
+            Image.new("RGB", (2, 2)).save(home / name / f"{n}.png")
+        (home / name / "notes.txt").write_text("no image")
+    return home
+
+
+def load(path: Path, **settings: Any) -> Folder:
+    return Folder(config(path.parent, **settings, DIR=str(path)))
+
+
+def sizes(dataset: Folder) -> tuple[int, int, int]:
+    return len(dataset.train_x), len(dataset.val), len(dataset.test)
+
+
+def test_class_folders_are_split_once(tmp_path: Path) -> None:
+    home = make(tmp_path / "own")
+    first = load(home, shots=-1)
+    assert first.classnames == list(NAMES)
+    assert sizes(first) == (25, 10, 15)
+    Image.new("RGB", (2, 2)).save(home / "ant" / "00.png")
+    again = load(home, shots=-1, seed=5)
+    assert (again.train_x, again.val, again.test) == (first.train_x, first.val, first.test)
+
+
+def test_split_is_the_same_on_every_machine(tmp_path: Path) -> None:
+    one, two = (load(make(tmp_path / place / "own"), shots=-1) for place in ("a", "b"))
+    ends = [[i.impath.split("/own/")[1] for i in d.test] for d in (one, two)]
+    assert ends[0] == ends[1]
+
+
+def test_base_new_and_few_shot(tmp_path: Path) -> None:
+    home = make(tmp_path / "own")
+    base, new = (load(home, shots=2, subset=subset) for subset in ("base", "new"))
+    assert base.classnames == ["ant", "bee", "cat"]
+    assert new.classnames == ["garden snail", "owl"]
+    assert sizes(base) == (6, 6, 9)
+    assert (home / "split_fewshot" / "shot_2-seed_1.json").is_file()
+    assert load(home, shots=2).num_classes == 5  # that folder is no class
+
+
+def test_new_images_and_changed_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    home = make(tmp_path / "own")
+    load(home)
+    Image.new("RGB", (2, 2)).save(home / "ant" / "late.png")
+    load(home)
+    assert "1 images are not in" in caplog.text
+    make(home, ["yak"])
+    with pytest.raises(ValueError, match=r"changed since .*split.json was made: yak; delete"):
+        load(home)
+    shutil.rmtree(home / "yak")
+    (home / "ant" / "3.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of the images(.|\n)*ant/3.png"):
+        load(home)
+    (home / "split.json").unlink()
+    assert load(home).num_classes == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("ant fire ant\nbee\twild bee\ncat cat\ngarden snail snail\nowl barn owl", None),
+        (
+            "fire ant\nwild bee\nkitten\nsnail\nbarn owl\n",
+            ["fire ant", "wild bee", "kitten", "snail", "barn owl"],
+        ),
+    ],
+)
+def test_names_from_a_file(text: str, names: list[str] | None, tmp_path: Path) -> None:
+    home = make(tmp_path / "own")
+    load(home)
+    (home / "classnames.txt").write_text(text)
+    assert load(home).classnames == (names or ["fire ant", "wild bee", "cat", "snail", "barn owl"])
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("ant a\nbee b\ncat c\nowl o\n", "no line for class folder garden snail"),
+        ("ant a\nant b\n", "for the second time"),
+        ("ant a\nwasp b\n", "no class folder"),
+        ("a\nb\n", "no class folder"),
+    ],
+)
+def test_names_that_do_not_fit(text: str, complaint: str, tmp_path: Path) -> None:
+    home = make(tmp_path / "own")
+    (home / "classnames.txt").write_text(text)
+    with pytest.raises(ValueError, match=complaint):
+        load(home)
+
+
+def test_given_parts(tmp_path: Path) -> None:
+    home = tmp_path / "own"
+    make(home / "train")
+    with pytest.raises(ValueError, match="neither val nor test"):
+        load(home)
+    make(home / "test", count=3)
+    assert sizes(load(home, shots=-1)) == (40, 10, 15)
+    make(home / "val", count=2)
+    whole = load(home, shots=-1)
+    assert sizes(whole) == (50, 10, 15)
+    assert whole.test[0].impath == str(home / "test" / "ant" / "0.png")
+    shutil.rmtree(home / "test")
+    only_val = load(home, shots=-1)
+    assert only_val.val == only_val.test
+    shutil.rmtree(home / "val" / "owl")
+    with pytest.raises(FileNotFoundError, match=f"class folders .*missing(.|\n)*{home}/val/owl"):
+        load(home)
+
+
+def rows(home: Path, split: bool = True) -> list[dict[str, Any]]:
+    parts = ["train"] * 5 + ["val"] * 2 + ["test"] * 3
+    return [
+        {"path": f"own/{name}/{n}.png", "class": name.upper(), **({"split": part} if split else {})}
+        for name in NAMES
+        for n, part in enumerate(parts)
+    ]
+
+
+def write_csv(path: Path, lines: list[dict[str, Any]]) -> Path:
+    header = list(lines[0])
+    text = [",".join(header), *(",".join(str(line[key]) for key in header) for line in lines)]
+    path.write_text("\n".join(text) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_lists(split: bool, tmp_path: Path) -> None:
+    lines = rows(make(tmp_path / "own"), split)
+    from_csv = load(write_csv(tmp_path / "list.csv", lines), shots=-1)
+    (tmp_path / "list.json").write_text(json.dumps(lines))
+    from_json = load(tmp_path / "list.json", shots=-1)
+    assert from_csv.classnames == [name.upper() for name in NAMES]
+    assert sizes(from_csv) == (25, 10, 15)
+    assert from_csv.test == from_json.test
+    assert load(tmp_path / "list.csv", shots=-1).test == from_csv.test
+
+
+def test_labels_decide_the_order_of_classes(tmp_path: Path) -> None:
+    make(tmp_path / "own")
+    lines = [{**row, "label": 4 - n // 10} for n, row in enumerate(rows(tmp_path))]
+    dataset = load(write_csv(tmp_path / "list.csv", lines), subset="base")
+    assert dataset.classnames == ["OWL", "GARDEN SNAIL", "CAT"]
+
+
+def test_a_split_file_is_a_list_too(tmp_path: Path) -> None:
+    home = make(tmp_path / "own")
+    load(home)
+    shutil.copy(home / "split.json", home / "mine.json")
+    assert load(home / "mine.json", shots=-1).test == load(home, shots=-1).test
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"path": ""}, r"entry 2 is .*must give path"),
+        ({"split": "dev"}, r"entry 2: split is 'dev'"),
+        ({"split": ""}, r"1 images have no split"),
+        ({"path": "own/bee/0.png"}, r"own/bee/0.png"),
+        ({"class": "WASP", "split": "val"}, r"no training images for class 5 \(WASP\)"),
+    ],
+)
+def test_broken_lists(change: dict[str, str], complaint: str, tmp_path: Path) -> None:
+    lines = rows(make(tmp_path / "own"))
+    if change.get("path") == "own/bee/0.png":
+        change = {**change, "split": "test"}
+    lines[0].update(change)
+    with pytest.raises(ValueError, match=complaint):
+        load(write_csv(tmp_path / "list.csv", lines))
+
+
+def test_what_is_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list.txt").write_text("a")
+    (tmp_path / "list.json").write_text("{")
+    for name, kind, complaint in (
+        ("gone", FileNotFoundError, "there is nothing"),
+        ("empty", FileNotFoundError, "no folders"),
+        ("list.txt", ValueError, r"\.csv or \.json"),
+        ("list.json", ValueError, "not valid JSON"),
+    ):
+        with pytest.raises(kind, match=complaint):
+            load(tmp_path / name)
+    with pytest.raises(ValueError, match=r"DATASET.DIR is empty"):
+        Folder(config(tmp_path))
+    with pytest.raises(ValueError, match=r"class 'ant' has 3 images"):
+        load(make(tmp_path / "few", count=3))
+    make(tmp_path / "none", count=0)
+    with pytest.raises(FileNotFoundError, match="none/ant has no images"):
+        load(tmp_path / "none")
