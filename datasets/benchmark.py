@@ -74,7 +74,7 @@ class FewShotBenchmark(DatasetBase):
                 f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of {', '.join(SUBSETS)}"
             )
         folder = self.locate(cfg)
-        self.prepare(folder)
+        self.make(folder)
         split = self.load(folder)
         self._warn_of_other_counts(split)
 
@@ -103,9 +103,6 @@ class FewShotBenchmark(DatasetBase):
     def _data(self, items: list[Item]) -> list[Datum]:
         return [Datum(os.path.join(self._images, i.path), i.label, classname=i.classname) for i in items]
 
-    def prepare(self, folder: Path) -> None:
-        """Make the data set in ``folder`` if it can be made; data sets that are downloaded do nothing."""
-
     # ---- where things are ----------------------------------------------------------------------------------
 
     @classmethod
@@ -132,6 +129,10 @@ class FewShotBenchmark(DatasetBase):
     def class_key(cls, path: str) -> str:
         """What in an image's path tells its class: images that share it must have the same label."""
         return os.path.dirname(path)
+
+    @classmethod
+    def make(cls, folder: Path) -> None:
+        """Make the data set in ``folder`` if it can be made; data sets that are downloaded do nothing."""
 
     # ---- what is there -------------------------------------------------------------------------------------
 

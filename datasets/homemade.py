@@ -28,18 +28,20 @@ class HomemadeBenchmark(FewShotBenchmark):
     def images() -> Iterator[tuple[str, int, str, Image.Image]]:
         """All images as (part, label, class name, image), part being train, val or test."""
 
-    def prepare(self, folder: Path) -> None:
+    @classmethod
+    def make(cls, folder: Path) -> None:
         if not folder.exists():
-            make_once(folder, self._write)
+            make_once(folder, cls._write)
 
-    def _write(self, folder: Path) -> None:
+    @classmethod
+    def _write(cls, folder: Path) -> None:
         split: dict[str, list[tuple[str, int, str]]] = {part: [] for part in PARTS}
-        for number, (part, label, classname, image) in enumerate(self.images()):
+        for number, (part, label, classname, image) in enumerate(cls.images()):
             path = Path(f"{label:02d}") / f"{number:05d}.png"
-            (folder / self.image_dir / path).parent.mkdir(parents=True, exist_ok=True)
-            image.save(folder / self.image_dir / path)
+            (folder / cls.image_dir / path).parent.mkdir(parents=True, exist_ok=True)
+            image.save(folder / cls.image_dir / path)
             split[part].append((path.as_posix(), label, classname))
-        write_json(split, str(folder / self.split_file))
+        write_json(split, str(folder / cls.split_file))
 
 
 def make_once(folder: Path, write: Callable[[Path], None]) -> None:

@@ -1,6 +1,8 @@
-"""Letters: 26 classes, rendered from matplotlib's fonts with perspective, waves, scratches and shade.
+"""Letters: the 26 capitals, rendered from matplotlib's fonts and leaning to the left.
 
-Neither the fonts (DejaVu, STIX, Computer Modern) nor these distortions occur in the demo model's pretraining.
+Neither the fonts (DejaVu, STIX, Computer Modern) nor the distortions (perspective, waves, scratches, uneven
+light) occur in the demo model's pretraining. All letters lean the same way and the class names do not say
+"capital", so that there is something for a prompt to learn.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ FONTS = (
 )  # fmt: skip
 _PER_CLASS = {"train": 40, "val": 10, "test": 70}
 _SIDE = 32  # pixels
+_MAX_LEAN = 20  # degrees
 _DRAWN = 96  # pixels, side of the canvas that is drawn on before it is reduced
 
 
@@ -41,8 +44,7 @@ class Letters(HomemadeBenchmark):
         shares = {part: count for part, count in _PER_CLASS.items() if part != "test"}
         for label, letter in enumerate(ALPHABET):
             for part in assign_parts(sum(_PER_CLASS.values()), shares, rng):
-                text = rng.choice((letter, letter.upper()))
-                yield part, label, f"letter {letter}", render(text, rng.choice(fonts), rng)
+                yield part, label, f"letter {letter}", render(letter.upper(), rng.choice(fonts), rng)
 
 
 def font_files() -> list[Path]:
@@ -66,7 +68,7 @@ def render(text: str, font: ImageFont.FreeTypeFont, rng: random.Random) -> Image
     x = (_DRAWN - left - right) / 2 + rng.uniform(-7, 7)
     y = (_DRAWN - top - bottom) / 2 + rng.uniform(-7, 7)
     draw.text((x, y), text, fill=255, font=font)
-    mask = _perspective(mask.rotate(rng.uniform(-14, 14), Image.Resampling.BILINEAR), rng)
+    mask = _perspective(mask.rotate(rng.uniform(0, _MAX_LEAN), Image.Resampling.BILINEAR), rng)
     coverage = _wave(np.asarray(mask, dtype=np.float64) / 255, rng)
     coverage = _scratch(coverage, rng)
     ink, ground = _colours(rng)

@@ -1,0 +1,102 @@
+"""Is a prepared data set whole? The same checks as at the start of a run, and what takes longer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from dassl.utils import progress, read_image
+from datasets.benchmark import Counts, FewShotBenchmark, count, in_words
+from datasets.split_file import Split, check_not_empty, first_named
+
+
+@dataclass
+class Report:
+    """What a check found; no problems mean that the data set is whole."""
+
+    name: str
+    folder: Path
+    counts: Counts | None = None
+    published: Counts | None = None
+    problems: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        verdict = "complete" if not self.problems else "NOT complete"
+        lines = [f"{self.name}: {verdict} in {self.folder}"]
+        if self.counts:
+            lines.append(f"  {in_words(self.counts)}")
+        if self.counts and self.published == self.counts:
+            lines[-1] += ", as published"
+        for problem in self.problems:
+            lines += [f"  {line}" for line in problem.splitlines()]
+        return "\n".join(lines)
+
+
+def check(cls: type[FewShotBenchmark], folder: Path, deep: bool = False) -> Report:
+    """Check a data set's files, counts and images.
+
+    Args:
+        cls: the data set.
+        folder: where it is.
+        deep: decode every image, not only the first of each class.
+    """
+    report = Report(cls.__name__, folder, published=cls.published)
+    try:
+        split = cls.load(folder)
+    except (OSError, ValueError) as error:
+        report.problems.append(str(error))
+        return report
+    report.counts = count(split)
+    if cls.published and report.counts != cls.published:
+        report.problems.append(f"the published data set has {in_words(cls.published)}")
+    images = cls.image_root(folder)
+    try:
+        check_not_empty(split, images)
+    except (OSError, ValueError) as error:
+        report.problems.append(str(error))
+    broken = _unreadable(_to_open(split, images, deep), deep)
+    if broken:
+        report.problems.append(f"{len(broken)} images cannot be read:\n{first_named(broken)}")
+    return report
+
+
+def _to_open(split: Split, images: Path, deep: bool) -> list[str]:
+    """All images, or one of each class and part."""
+    chosen: dict[object, str] = {}
+    for part, items in split.items():
+        for item in items:
+            chosen.setdefault(item.path if deep else (part, item.label), item.path)
+    return [os.path.join(images, path) for path in dict.fromkeys(chosen.values())]
+
+
+def _unreadable(paths: Sequence[str], deep: bool) -> list[str]:
+    reasons = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool, progress("images", len(paths)) as bar:
+        for reason in pool.map(_decode if deep else _open, paths):
+            bar.update()
+            if reason:
+                reasons.append(reason)
+    return reasons
+
+
+def _open(path: str) -> str:
+    """Why the head of an image file cannot be read; "" if it can."""
+    try:
+        with Image.open(path):
+            return ""
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        return f"{path}: {error}"
+
+
+def _decode(path: str) -> str:
+    """Why an image cannot be decoded; "" if it can."""
+    try:
+        read_image(path)
+        return ""
+    except (OSError, ValueError) as error:
+        return str(error)

@@ -1,0 +1,90 @@
+"""Unpacking archives safely: nothing lands outside of the folder, and nothing half."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import os
+import shutil
+import tarfile
+import uuid
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from datasets.download import no_space
+
+
+def place(archive: Path, files: Mapping[str, str], folder: Path, inner: str = "") -> None:
+    """Move parts of an archive to their places under ``folder``; each appears whole or not at all.
+
+    Args:
+        archive: a tar (compressed or not) or zip archive; with ``files`` of the one key "", any file.
+        files: path inside of the archive -> path under ``folder``.
+        folder: the data set's folder.
+        inner: an archive inside of ``archive``, of which ``files`` are then parts.
+
+    Raises:
+        ValueError: no such archive, a part is missing in it, or it would write outside of the folder.
+        OSError: no space left, or ``folder`` cannot be written to.
+    """
+    temporary = folder / f".unpacking-{uuid.uuid4().hex}"
+    try:
+        temporary.mkdir(parents=True)
+        if "" in files:
+            shutil.copy(archive, temporary / "file")
+            _move(temporary / "file", folder / files[""])
+            return
+        if inner:
+            _unpack(archive, [inner], temporary / "outer")
+            archive = temporary / "outer" / inner
+        _unpack(archive, list(files), temporary)
+        for name, target in files.items():
+            if not (temporary / name).exists():
+                raise ValueError(f"{archive} does not hold {name!r}; is it the right file?")
+            _move(temporary / name, folder / target)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise no_space(temporary, archive.stat().st_size) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Rename, over an older file but never over a folder that is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.is_dir():
+        os.replace(source, target)
+
+
+def _unpack(archive: Path, wanted: list[str], folder: Path) -> None:
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as bundle:
+                for entry in bundle.infolist():
+                    if _is_wanted(entry.filename, wanted):
+                        _refuse_outside(entry.filename, archive)
+                        bundle.extract(entry, folder)
+            return
+        with tarfile.open(archive) as tape:
+            for member in tape:
+                name = str(PurePosixPath(member.name))  # without a leading "./"
+                if _is_wanted(name, wanted):
+                    _refuse_outside(name, archive)
+                    tape.extract(member, folder, filter="data")
+    except tarfile.FilterError as error:
+        raise ValueError(f"{archive} is refused: {error}") from error
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{archive} is no archive or broken ({error}); fetch it again") from error
+
+
+def _is_wanted(name: str, wanted: list[str]) -> bool:
+    return any(name == part or name.startswith(f"{part}/") for part in wanted)
+
+
+def _refuse_outside(name: str, archive: Path) -> None:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{archive} is refused: its member {name!r} points outside of the folder")
