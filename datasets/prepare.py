@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import logging
-import os
 import random
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import yaml
 
-import datasets  # noqa: F401  registers the data sets
+import datasets
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.utils import write_json
 from dassl.utils.registry import suggestion
