@@ -81,7 +81,9 @@ def keep_json(content: Split, folder: Path, name: Path) -> Path | None:
     Returns:
         Where it is kept; None where nothing can be written.
     """
-    for place in (folder, cache_folder(folder)):
+    # A folder without any write permission is meant to stay as it is, also by root, who could.
+    meant = bool(folder.stat().st_mode & 0o222)
+    for place in (folder, cache_folder(folder)) if meant else (cache_folder(folder),):
         path = place / name
         try:
             if not _same_json(path, content):

@@ -150,6 +150,19 @@ def test_selection_goes_to_the_cache_where_the_data_cannot_be_written(
     assert len(list((tmp_path / "cache" / "dpc").glob("tiny-*/split_fewshot/shot_2-seed_1.json"))) == 1
 
 
+def test_folder_without_write_permission_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "data")
+    (tmp_path / "data" / "tiny").chmod(0o555)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first = Tiny(config(tmp_path / "data"))
+    (tmp_path / "data" / "tiny").chmod(0o755)
+    assert not (tmp_path / "data" / "tiny" / "split_fewshot").exists()
+    assert len(list((tmp_path / "cache" / "dpc").glob("tiny-*/split_fewshot/shot_2-seed_1.json"))) == 1
+    assert Tiny(config(tmp_path / "data")).train_x == first.train_x
+
+
 def test_missing_data_set_is_explained_in_one_screen(tmp_path: Path) -> None:
     (tmp_path / "imagenet").mkdir()
     with pytest.raises(FileNotFoundError) as error:
