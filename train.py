@@ -16,6 +16,7 @@ import torch
 from yacs.config import CfgNode as CN
 
 import datasets
+from clip import missing_weights
 from dassl.config import get_cfg_default
 from dassl.engine import build_trainer
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
@@ -93,7 +94,13 @@ def run(args: argparse.Namespace) -> None:
         set_random_seed(cfg.SEED)
     if torch.cuda.is_available() and cfg.USE_CUDA:
         torch.backends.cudnn.benchmark = True
-    trainer = build_trainer(cfg)
+    try:
+        trainer = build_trainer(cfg)
+    except FileNotFoundError as error:  # say all that is missing at once
+        weights = missing_weights(cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME)
+        if not weights or "CLIP weights" in str(error):
+            raise
+        raise FileNotFoundError(f"{error}\n{weights}") from error
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
     setup_logger(cfg.OUTPUT_DIR)

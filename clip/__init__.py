@@ -2,7 +2,7 @@
 
 from clip.model import CLIP, Architecture, set_precision, similarity_logits
 from clip.tokenizer import tokenize
-from clip.weights import available_models, build_model, find_weights, load, read_state_dict
+from clip.weights import available_models, build_model, find_weights, load, missing_weights, read_state_dict
 
 __all__ = [
     "CLIP",
@@ -11,6 +11,7 @@ __all__ = [
     "build_model",
     "find_weights",
     "load",
+    "missing_weights",
     "read_state_dict",
     "set_precision",
     "similarity_logits",

@@ -76,6 +76,22 @@ def find_weights(name: str, cache: Path = _CACHE) -> Path:
     return path
 
 
+def missing_weights(name_or_path: str | Path, cache: Path = _CACHE) -> str:
+    """What `load` would lack, where to get it and where to put it; empty when it is there."""
+    if str(name_or_path) not in _PUBLISHED:
+        return "" if Path(name_or_path).exists() else f"CLIP weights {str(name_or_path)!r} do not exist"
+    sha256, filename = _PUBLISHED[str(name_or_path)]
+    path = cache.expanduser() / filename
+    if path.exists():
+        return ""
+    return (
+        f"CLIP weights {name_or_path} are not on this machine either\n"
+        f"  expected:   {path}\n"
+        f"  to get it:  downloaded there by the first run that has its data\n"
+        f"              or by hand: {_ADDRESS}/{sha256}/{filename}"
+    )
+
+
 def _download(url: str, path: Path, sha256: str) -> None:
     """Fetch ``url`` to ``path`` through a temporary file, checking its SHA-256."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")

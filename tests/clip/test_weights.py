@@ -118,6 +118,17 @@ def test_offline_error_says_what_to_fetch_and_where_to_put_it(
     assert not (tmp_path / "cache").exists()
 
 
+def test_missing_weights_are_described_without_an_attempt_to_fetch_them(
+    tmp_path: Path, tiny_clip_file: Path
+) -> None:
+    message = weights.missing_weights("ViT-B/16", tmp_path)
+    assert str(tmp_path / "ViT-B-16.pt") in message and "https://" in message
+    (tmp_path / "ViT-B-16.pt").touch()
+    assert weights.missing_weights("ViT-B/16", tmp_path) == ""
+    assert weights.missing_weights(tiny_clip_file) == ""
+    assert "nowhere.pt" in weights.missing_weights(tmp_path / "nowhere.pt")
+
+
 def test_download_checks_the_sum_and_leaves_nothing_half_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
