@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reporting.base_new import collect, make_table
+from reporting.base_new import averages, collect, make_table
 from reporting.formats import FORMATS, plot
 from reporting.logs import report_logs
 
@@ -36,13 +36,16 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--base-new", action="store_true", help="table Base / New / H from results.jsonl files"
     )
+    parser.add_argument(
+        "--average", action="store_true", help="add the mean over data sets to the --base-new table"
+    )
     parser.add_argument("--format", choices=FORMATS, help="of the --base-new table (default: markdown)")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="draw the --base-new table too (.png, .pdf, .svg)"
     )
     args = parser.parse_args(argv)
-    if not args.base_new and (args.plot or args.format):
-        parser.error("--plot and --format go with --base-new")
+    if not args.base_new and (args.plot or args.format or args.average):
+        parser.error("--plot, --format and --average go with --base-new")
     if args.base_new and (args.ci95 or args.test_log or args.multi_exp or args.keyword != "accuracy"):
         parser.error(
             "--ci95, --test-log, --multi-exp and --keyword read logs; --base-new reads results.jsonl"
@@ -54,8 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         if args.base_new:
-            table = make_table(collect(args.directory))
-            print(FORMATS[args.format or "markdown"](table))
+            rows = collect(args.directory)
+            table = make_table(rows)
+            average = make_table(averages(rows)) if args.average else []
+            print(FORMATS[args.format or "markdown"](table + average))
             if args.plot:
                 plot(table, args.plot)
                 print(f"plot: {args.plot}", file=sys.stderr)

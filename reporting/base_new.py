@@ -114,6 +114,22 @@ def note_begun(directory: Path, rows: dict[Row, Runs]) -> None:
         rows[Row(name, method, cfg, int(shots))].begun.add((subset, int(seed)))
 
 
+def averages(rows: dict[Row, Runs]) -> dict[Row, Runs]:
+    """The mean over all data sets of ``rows`` for each method, by subset and seed, as the papers report it.
+
+    What lacks on one data set lacks in the average.
+    """
+    datasets = {row.dataset for row in rows}
+    result = {}
+    for method, cfg, shots in {row[1:] for row in rows}:
+        runs = [rows.get(Row(name, method, cfg, shots), Runs()) for name in datasets]
+        everywhere = set.intersection(*(set(part.accuracy) for part in runs))
+        mean = {key: statistics.fmean(part.accuracy[key] for part in runs) for key in everywhere}
+        begun = set().union(*(part.begun | set(part.accuracy) for part in runs))
+        result[Row(f"average of {len(datasets)}", method, cfg, shots)] = Runs(mean, begun)
+    return result
+
+
 def harmonic_mean(base: float, new: float) -> float:
     """H = 2 base new / (base + new), the single number for the base/new trade-off; 0 if both are 0."""
     return 2 * base * new / (base + new) if base + new else 0.0

@@ -160,6 +160,18 @@ def test_two_configurations_are_never_averaged(tmp_path, capsys):
     }
 
 
+def test_the_average_takes_h_behind_the_mean_over_data_sets(tmp_path, capsys):
+    numbers = {"Digits": (90.0, 50.0), "EuroSAT": (70.0, 80.0)}
+    for dataset, pair in numbers.items():
+        for seed in (1, 2):
+            for subset, accuracy in zip(("base", "new"), pair, strict=True):
+                if (dataset, seed, subset) != ("EuroSAT", 2, "new"):
+                    write_result(tmp_path, subset, seed, accuracy, dataset=dataset)
+    text = output_of(capsys, tmp_path, "--base-new", "--average")
+    assert rows_of(text)["CoOp"] == ["average of 2", "CoOp", "80.00", "65.00", "71.72", "1"]
+    assert "average of 2, CoOp, seed 2: new unfinished." in text
+
+
 def test_a_cut_off_last_line_is_no_result_and_a_broken_one_is_an_error(tmp_path, capsys):
     folder = write_result(tmp_path, "base", 1, 80.0)
     write_result(tmp_path, "new", 1, 60.0)
@@ -200,6 +212,6 @@ def test_a_wrong_or_empty_folder_is_an_error_that_names_it(tmp_path, capsys, opt
 
 
 def test_options_of_the_two_ways_do_not_mix(tmp_path, capsys):
-    for words in (["--plot", "x.png"], ["--format", "csv"], ["--base-new", "--ci95"]):
+    for words in (["--plot", "x.png"], ["--format", "csv"], ["--average"], ["--base-new", "--ci95"]):
         with pytest.raises(SystemExit):
             main([str(tmp_path), *words])
