@@ -15,6 +15,7 @@ import argparse
 import fcntl
 import logging
 import random
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,6 +79,8 @@ def prepare(cls: type[FewShotBenchmark], folder: Path, make_split: bool = False)
     if all(_has(folder, source) for source in wanted) and not make_split:
         return
     with only_one(folder):
+        for left in folder.glob(".unpacking-*"):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
         for source in wanted:
             if not _has(folder, source):  # another run may have fetched it meanwhile
                 _fetch(source, folder)

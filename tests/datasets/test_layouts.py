@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 import datasets
 from datasets import SUN397, FGVCAircraft, Food101, ImageNet, ImageNetA, ImageNetR, ImageNetSketch, ImageNetV2
 from datasets.benchmark import FewShotBenchmark
+from datasets.few_shot import select_few_shot
+from datasets.lists import read_classnames
+from datasets.split_file import Item, read_split
 from tests.datasets.trees import (
     Placeholders,
     config,
@@ -19,6 +23,7 @@ from tests.datasets.trees import (
     make_class_folders,
     make_from_split,
     make_invented,
+    write_split,
 )
 
 WITH_TRUE_SPLIT = (
@@ -72,6 +77,73 @@ def test_true_splits_at_full_size(name: str, shared: Path, tmp_path: Path, image
     assert base.classnames + new.classnames == whole.classnames
     shots = cls(config(tmp_path, 16))
     assert max(Counter(i.label for i in shots.train_x).values()) == 16
+
+
+@pytest.mark.parametrize("name", WITH_TRUE_SPLIT)
+def test_selections_at_full_size(name: str, shared: Path) -> None:
+    """Against the rule written out once more, on Python's global generator as upstream uses it."""
+    split = read_split(shared / "data" / "splits" / getattr(datasets, name).split_file)
+
+    def draw(items: list[Item], shots: int) -> list[Item]:
+        groups: dict[int, list[Item]] = {}
+        for item in items:
+            groups.setdefault(item.label, []).append(item)
+        picked = [random.sample(g, shots) if len(g) >= shots else g for g in groups.values()]
+        return [item for group in picked for item in group]
+
+    for seed in (0, 1, 2, 3, 1000):
+        for shots in (1, 2, 4, 8, 16, 64):
+            random.seed(seed)
+            expected = draw(split["train"], shots), draw(split["val"], min(shots, 4))
+            assert select_few_shot(split["train"], split["val"], shots, seed) == expected
+
+
+@pytest.mark.parametrize("name", WITH_TRUE_SPLIT)
+def test_what_is_missing_or_broken_is_named(
+    name: str, shared: Path, tmp_path: Path, images: Placeholders
+) -> None:
+    cls = getattr(datasets, name)
+    rows = json.loads((shared / "data" / "splits" / cls.split_file).read_text())
+    few = {part: [row for row in rows[part] if row[1] < 2] for part in rows}
+    path = write_split(cls, tmp_path, few)
+    folder = tmp_path / cls.dataset_dir
+    paths = [folder / cls.image_dir / p for part in few.values() for p, _, _ in part]
+    images.put(paths)
+    assert cls(config(tmp_path, 1)).num_classes == 2
+
+    test_image = paths[-1]
+    test_image.unlink()
+    with pytest.raises(
+        FileNotFoundError, match=f"1 of the images named in {path} are missing(.|\n)*{test_image}"
+    ):
+        cls(config(tmp_path, 1))
+    test_image.touch()
+    with pytest.raises(ValueError, match=f"1 images are empty files:(.|\n)*{test_image}"):
+        cls(config(tmp_path, 1))
+    path.write_text("<html>")
+    with pytest.raises(ValueError, match=f"{path} is not valid JSON"):
+        cls(config(tmp_path, 1))
+    path.unlink()
+    with pytest.raises(
+        FileNotFoundError, match=f"missing: *{path}(.|\n)*datasets.prepare {name} --data {tmp_path}"
+    ):
+        cls(config(tmp_path, 1))
+    shutil.rmtree(test_image.parent)
+    with pytest.raises(FileNotFoundError, match=f"missing: |{test_image.parent}"):
+        cls(config(tmp_path, 1))
+    with pytest.raises(FileNotFoundError, match=r"--root\) .*nowhere(.|\n)*found: .*does not exist"):
+        cls(config(tmp_path / "nowhere", 1))
+
+
+def test_true_class_names_of_imagenet(shared: Path, tmp_path: Path, images: Placeholders) -> None:
+    truth = shared / "data" / "splits" / "imagenet_classnames.txt"
+    names = read_classnames(truth)
+    folder = tmp_path / "imagenet-rendition"
+    make_class_folders(folder / "imagenet-r", sorted(names)[3:603:3], 1, images)
+    shutil.copy(truth, folder / "classnames.txt")
+    assert len(names) == 1000
+    assert names["n01440764"] == "tench"
+    assert ImageNetR(config(tmp_path)).classnames == [names[wnid] for wnid in sorted(names)[3:603:3]]
 
 
 @pytest.mark.parametrize("cls", [Food101, SUN397])

@@ -60,6 +60,7 @@ def visible(folder: Path) -> list[str]:
 def test_from_nothing_to_complete(tiny: type[FewShotBenchmark], server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "tiny"
     assert "missing" in check(tiny, folder).problems[0]
+    (folder / ".unpacking-by-a-run-that-was-killed").mkdir(parents=True)
     prepare(tiny, folder)
     report = check(tiny, folder, deep=True)
     assert not report.problems
