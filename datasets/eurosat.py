@@ -4,6 +4,8 @@ from dassl.data.datasets import DATASET_REGISTRY
 from datasets.benchmark import Counts, FewShotBenchmark
 from datasets.sources import Source, on_drive
 
+_MIRROR = "https://huggingface.co/datasets/torchgeo/eurosat/resolve"
+
 
 @DATASET_REGISTRY.register()
 class EuroSAT(FewShotBenchmark):
@@ -25,7 +27,8 @@ class EuroSAT(FewShotBenchmark):
     sources = (
         Source(
             (
-                "https://huggingface.co/datasets/torchgeo/eurosat/resolve/main/EuroSAT.zip",
+                f"{_MIRROR}/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
+                f"{_MIRROR}/main/EuroSAT.zip",
                 "http://madm.dfki.de/files/sentinel/EuroSAT.zip",  # the original home, often away
             ),
             {"2750": "2750"},

@@ -16,6 +16,10 @@ from pathlib import Path, PurePosixPath
 from datasets.download import no_space
 
 
+class BrokenArchive(ValueError):
+    """What was downloaded is no archive, or not all of one."""
+
+
 def place(archive: Path, files: Mapping[str, str], folder: Path, inner: str = "") -> None:
     """Move parts of an archive to their places under ``folder``; each appears whole or not at all.
 
@@ -26,7 +30,8 @@ def place(archive: Path, files: Mapping[str, str], folder: Path, inner: str = ""
         inner: an archive inside of ``archive``, of which ``files`` are then parts.
 
     Raises:
-        ValueError: no such archive, a part is missing in it, or it would write outside of the folder.
+        BrokenArchive: it cannot be read.
+        ValueError: a part is missing in it, or it would write outside of the folder.
         OSError: no space left, or ``folder`` cannot be written to.
     """
     temporary = folder / f".unpacking-{uuid.uuid4().hex}"
@@ -42,7 +47,7 @@ def place(archive: Path, files: Mapping[str, str], folder: Path, inner: str = ""
         _unpack(archive, list(files), temporary)
         for name, target in files.items():
             if not (temporary / name).exists():
-                raise ValueError(f"{archive} does not hold {name!r}; is it the right file?")
+                raise ValueError(f"{archive} does not hold {name!r}; if it is the wrong file, delete it")
             _move(temporary / name, folder / target)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -77,7 +82,7 @@ def _unpack(archive: Path, wanted: list[str], folder: Path) -> None:
     except tarfile.FilterError as error:
         raise ValueError(f"{archive} is refused: {error}") from error
     except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{archive} is no archive or broken ({error}); fetch it again") from error
+        raise BrokenArchive(f"{archive} is no archive or broken ({error}); fetch it again") from error
 
 
 def _is_wanted(name: str, wanted: list[str]) -> bool:

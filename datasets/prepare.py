@@ -30,7 +30,7 @@ from dassl.utils.registry import suggestion
 from datasets.benchmark import FewShotBenchmark, in_words
 from datasets.check import check
 from datasets.download import download
-from datasets.extract import place
+from datasets.extract import BrokenArchive, place
 from datasets.sources import Source
 from datasets.split_rules import SPLIT_SEED
 
@@ -102,8 +102,8 @@ def _fetch(source: Source, folder: Path) -> None:
         download(source.urls, archive, source.checksum)
     try:
         place(archive, source.files, folder, source.inner)
-    except ValueError:
-        archive.unlink()  # broken, so that the next run fetches it again
+    except BrokenArchive:
+        archive.unlink()  # so that the next run fetches it again
         raise
     archive.unlink()
 
