@@ -6,6 +6,8 @@
 #   OUTPUT        root of the results                                      [output]
 #   CFG           configs/trainers/<Trainer>/<CFG>.yaml of the method      [see `methods`; demo on the demo sets]
 #   BACKBONE_CFG  the same for the prompt learner that DPC builds on
+#   TEACHER_CFG   the same for PromptKD's teacher
+#   VARIANT       paper or released, the two readings of DPC              [paper]
 #   SHOTS         training images per class                                [16]
 #   LOADEP        epoch whose checkpoint is tested                         [the last one]
 #   PYTHON        interpreter to use instead of the repository's .venv
@@ -23,7 +25,9 @@ vpt        VPT           vit_b16_c2_ep5_batch4_4          -
 ivlp       IVLP          vit_b16_c2_ep5_batch4_2+2ctx     vit_b16_c2_ep5_batch4_2+2ctx
 maple      MaPLe         vit_b16_c2_ep5_batch4_2ctx       vit_b16_c2_ep5_batch4_2ctx
 promptsrc  PromptSRC     vit_b16_c2_ep20_batch4_4+4ctx    vit_b16_c2_ep20_batch4_4+4ctx
+promptkd   PromptKD      vit_b16_c2_ep20_batch8_4+4ctx    vit_b16_c2_ep20_batch4_4+4ctx
 "
+teacher_default_cfg=vit_l14_c2_ep20_batch8_4+4ctx # of PromptKD's teacher, a PromptSRC on a larger CLIP
 demo_datasets="digits letters"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -36,6 +40,7 @@ from_here() {
 DATA=$(from_here "${DATA:-$root/data}")
 OUTPUT=$(from_here "${OUTPUT:-$root/output}")
 SHOTS=${SHOTS:-16}
+VARIANT=${VARIANT:-paper}
 cd "$root"
 DATA=${DATA#"$root/"}
 OUTPUT=${OUTPUT#"$root/"}
@@ -93,6 +98,7 @@ parse_arguments() { # FORM WORD...
         esac
     done
     [[ "$SHOTS" =~ ^[1-9][0-9]*$ ]] || fail "SHOTS is '$SHOTS', but must be a whole number above 0"
+    contains "paper released" "$VARIANT" || fail "VARIANT is '$VARIANT', but must be paper or released"
     [[ "${LOADEP:-1}" =~ ^[0-9]+$ ]] || fail "LOADEP is '$LOADEP', but must be an epoch's number"
 }
 
@@ -115,19 +121,17 @@ last_epoch() { # TRAIN_DIR: the epoch of its last checkpoint, nothing where ther
 
 has_result() { grep -Eqs '"split": ?"test"' "$1/results.jsonl"; } # DIR: a run ends by writing one
 
-train_py() { # TRAINER CFG DIR CLASSES OPTION...
-    local trainer=$1 cfg=$2 dir=$3 classes=$4
-    shift 4
+train_py() { # DIR CLASSES FLAG...: a run as `describe` left it
     # shellcheck source=scripts/setup.sh
     source scripts/setup.sh
-    "$PYTHON" train.py --root "$DATA" --output-dir "$dir" --seed "$seed" --trainer "$trainer" \
+    "$PYTHON" train.py --root "$DATA" --output-dir "$1" --seed "$seed" --trainer "$trainer" \
         --dataset-config-file "configs/datasets/$dataset.yaml" \
         --config-file "configs/trainers/$trainer/$cfg.yaml" \
-        "$@" DATASET.NUM_SHOTS "$SHOTS" DATASET.SUBSAMPLE_CLASSES "$classes"
+        "${@:3}" ${options[@]+"${options[@]}"} DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES "$2"
 }
 
-train_run() { # TRAINER CFG DIR CLASSES [KEY VALUE ...]
-    local dir=$3 resume=()
+train_run() {
+    local dir=$train_dir resume=()
     if [[ -e "$dir/resume.pth.tar" ]]; then # there from the first epoch on, removed at the very end
         resume=(--resume "$dir")
         say "going on where it stopped: $dir"
@@ -137,11 +141,11 @@ train_run() { # TRAINER CFG DIR CLASSES [KEY VALUE ...]
     else
         say "training: $dir"
     fi
-    train_py "$1" "$2" "$dir" "$4" ${resume[@]+"${resume[@]}"} "${@:5}"
+    train_py "$dir" base ${resume[@]+"${resume[@]}"}
 }
 
-test_run() { # TRAINER CFG DIR CLASSES TRAIN_DIR [KEY VALUE ...]; TRAIN_DIR is empty for a method without training
-    local dir=$3 train_dir=$5 how=(--eval-only) epoch
+test_run() { # DIR; train_dir is empty for a method without training
+    local dir=$1 how=(--eval-only) epoch
     # a result older than the training that it speaks of is out of date
     if has_result "$dir" && [[ -z "${LOADEP:-}" && ! "$train_dir/results.jsonl" -nt "$dir/results.jsonl" ]]; then
         say "finished before, skipped: $dir (remove that folder to run it again)"
@@ -153,46 +157,60 @@ test_run() { # TRAINER CFG DIR CLASSES TRAIN_DIR [KEY VALUE ...]; TRAIN_DIR is e
             fail "nothing trained in $train_dir yet: bash ${script/_test.sh/_train.sh} $dataset $seed comes first"
         how+=(--model-dir "$train_dir" --load-epoch "$epoch")
     fi
-    say "testing on $4 classes: $dir"
-    train_py "$1" "$2" "$dir" "$4" "${how[@]}" "${@:6}"
+    say "testing on $subset classes: $dir"
+    train_py "$dir" "$subset" "${how[@]}"
 }
 
 # ---- base-to-new generalisation ----------------------------------------------------------------------------------
 
-base2new_dir() { echo "$OUTPUT/base2new/$1/$dataset/shots_$SHOTS/$2/$3/seed$seed"; } # PART TRAINER CFG
+base2new_dir() { echo "$OUTPUT/base2new/$1/$dataset/shots_$shots/$trainer/$label/seed$seed"; } # PART
 
-choose() { # TRAINER DEFAULT_CFG WISH: sets trainer, cfg and train_dir
-    trainer=$1
-    cfg=$(config_of "$@")
-    train_dir=$(base2new_dir train_base "$trainer" "$cfg")
+# Sets what one run is: trainer, cfg, label (cfg as a folder's name), shots, train_dir and options (KEY VALUE words).
+describe() { # TRAINER CFG SHOTS OPTION...
+    trainer=$1 cfg=$2 label=$2 shots=$3 options=("${@:4}")
+    train_dir=$(base2new_dir train_base)
 }
 
-# Sets trainer, cfg, train_dir and options (KEY VALUE words); for DPC also backbone_run, what its backbone is trained with.
-base2new_setting() { # METHOD WORD...: the words behind the form in argument_form
-    local method=$1
-    options=()
-    parse_arguments "${@:2}"
-    if [[ "$method" == dpc ]]; then
-        choose "$(field_of "$backbone" 2)" "$(field_of "$backbone" 3)" "${BACKBONE_CFG:-}"
-        backbone_run=("$trainer" "$cfg" "$train_dir")
-        options=(TRAINER.DPC.BACKBONE_DIR "$train_dir")
-        choose "${trainer}_DPC" "$(field_of "$backbone" 4)" "${CFG:-}"
-    else
-        choose "$(field_of "$method" 2)" "$(field_of "$method" 3)" "${CFG:-}"
-    fi
+# Describes the runs of METHOD in the order in which they build on each other, and calls DO behind each.
+base2new_runs() { # METHOD WISHED_CFG DO
+    local name teacher=()
+    case $1 in
+        dpc)
+            base2new_runs "$backbone" "${BACKBONE_CFG:-}" "$3"
+            if [[ "$backbone" == promptkd ]]; then teacher=("${options[@]}"); fi
+            name=$(config_of "${trainer}_DPC" "$(field_of "$backbone" 4)" "$2")
+            describe "${trainer}_DPC" "$name" "$SHOTS" ${teacher[@]+"${teacher[@]}"} \
+                TRAINER.DPC.BACKBONE_DIR "$train_dir" TRAINER.DPC.VARIANT "$VARIANT"
+            if [[ "$VARIANT" != paper ]]; then
+                label=$cfg-$VARIANT
+                train_dir=$(base2new_dir train_base)
+            fi
+            ;;
+        promptkd) # learns from all images of all classes without their labels; its teacher from SHOTS labelled ones
+            name=$(config_of PromptSRC "$teacher_default_cfg" "${TEACHER_CFG:-}")
+            describe PromptSRC "$name" "$SHOTS"
+            "$3"
+            name=$(config_of PromptKD "$(field_of promptkd 3)" "$2")
+            describe PromptKD "$name" 0 TRAINER.PROMPTKD.TEACHER_DIR "$train_dir"
+            ;;
+        *)
+            name=$(config_of "$(field_of "$1" 2)" "$(field_of "$1" 3)" "$2")
+            describe "$(field_of "$1" 2)" "$name" "$SHOTS"
+            ;;
+    esac
+    "$3"
 }
 
 base2new_form() { if [[ "$1" == dpc ]]; then echo "DATASET SEED [BACKBONE]"; else echo "DATASET SEED"; fi; } # METHOD
 
 base2new_train() { # METHOD WORD...
-    base2new_setting "$1" "$(base2new_form "$1")" "${@:2}"
-    if [[ "$1" == dpc ]]; then train_run "${backbone_run[@]}" base; fi
-    train_run "$trainer" "$cfg" "$train_dir" base ${options[@]+"${options[@]}"}
+    parse_arguments "$(base2new_form "$1")" "${@:2}"
+    base2new_runs "$1" "${CFG:-}" train_run
 }
 
 base2new_test() { # METHOD WORD...
-    base2new_setting "$1" "$(base2new_form "$1") [base|new]" "${@:2}"
+    parse_arguments "$(base2new_form "$1") [base|new]" "${@:2}"
+    base2new_runs "$1" "${CFG:-}" :
     if [[ "$1" == zsclip ]]; then train_dir=; fi
-    test_run "$trainer" "$cfg" "$(base2new_dir "test_$subset" "$trainer" "$cfg")" "$subset" "$train_dir" \
-        ${options[@]+"${options[@]}"}
+    test_run "$(base2new_dir "test_$subset")"
 }

@@ -24,7 +24,9 @@ def test_every_run_once_and_one_table(demo):
     assert result.returncode == 0, result.stderr
     counts = Counter((value(call, "--trainer"), value(call, "--seed")) for call in demo.calls)
     assert counts == {
-        (trainer, seed): 4 for trainer in ("ZeroshotCLIP", "CoOp", "CoOp_DPC") for seed in "123"
+        (trainer, seed): runs
+        for trainer, runs in (("ZeroshotCLIP", 4), ("CoOp", 4), ("CoOp_DPC", 8))  # DPC in two variants
+        for seed in "123"
     }
     rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
     assert len(rows) == 2 + 6  # header, ruler, two data sets x three methods

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# A trained PromptKD on the new (or base) classes: bash scripts/promptkd/base2new_test.sh DATASET SEED [base|new]
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+base2new_test promptkd "$@"
