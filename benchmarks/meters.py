@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
 import time
@@ -63,6 +64,8 @@ class PeakMemory:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         elif _STATUS.exists():
+            # what was freed but not handed back would count, and hide what is allocated in its place
+            getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: None)(0)
             Path("/proc/self/clear_refs").write_text("5")
 
     def peak(self) -> int:
@@ -72,12 +75,6 @@ class PeakMemory:
             return _kilobytes(_STATUS, "VmHWM") * 1024
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def available_bytes() -> int:
-    """Memory that a new allocation may take without swapping; without limit where the system doesn't say."""
-    meminfo = Path("/proc/meminfo")
-    return _kilobytes(meminfo, "MemAvailable") * 1024 if meminfo.exists() else sys.maxsize
 
 
 def _kilobytes(path: Path, name: str) -> int:

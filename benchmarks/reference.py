@@ -50,11 +50,6 @@ class Path77:
             self.embeddings = self.clip.token_embedding(self.tokens[:n])  # [n, 77, D]
         self.eot = self.tokens[:n].argmax(dim=1)
 
-    def bytes_per_class(self) -> int:
-        """About what autograd keeps for one class: some 24 tensors of 77 x D a block."""
-        arch = self.clip.arch
-        return 24 * arch.transformer_layers * 77 * arch.transformer_width * 4
-
     def batch_for(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The same batch with labels among the classes in use."""
         return {"img": batch["img"], "label": batch["label"] % len(self.eot)}

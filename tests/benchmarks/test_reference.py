@@ -8,7 +8,7 @@ from yacs.config import CfgNode as CN
 
 from benchmarks.meters import PeakMemory, Stopwatch
 from benchmarks.reference import CONTEXT, Path77
-from benchmarks.step_time import spread_out
+from benchmarks.step_time import Result, scaled_up, spread_out
 from trainers.base import PromptedCLIP
 from trainers.coop import CoOp, CoOpLearner
 from trainers.dpc.loader import Ranking
@@ -60,6 +60,15 @@ def test_with_fewer_classes_labels_stay_in_range(pair):
     batch = plain.batch_for({"img": torch.randn(4, 3, 32, 32), "label": torch.tensor([0, 1, 2, 3])})
     assert batch["label"].tolist() == [0, 1, 0, 1]
     assert len(plain.text_features(plain.ctx)) == 2
+
+
+def test_scaling_up_keeps_what_does_not_grow_with_the_classes():
+    def result(n: int) -> Result:
+        """3 s and 1 GB whatever n; 0.1 s in the text tower and 10 MB a class."""
+        return Result(3 + 0.1 * n, 0.1 * n, 10**9 + n * 10**7, 32)
+
+    scaled = scaled_up(result(50), result(100), 100, 500)
+    assert scaled[:4] == pytest.approx(result(500)[:4])
 
 
 def test_each_image_gets_a_top_k_of_its_own():
