@@ -29,12 +29,12 @@ def test_every_run_once_and_one_table(demo):
         for seed in "123"
     }
     rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
-    assert len(rows) == 2 + 6  # header, ruler, two data sets x three methods
+    assert len(rows) == 2 + 8  # header, ruler, two data sets x (two methods and two variants of DPC)
     assert all(row.split()[-2] == "3" for row in rows[2:])
     assert (demo.root / "output/demo/base_new.png").is_file()
 
     again = demo.run("demo.sh", JOBS="2")
-    assert again.returncode == 0 and len(demo.calls) == 36
+    assert again.returncode == 0 and len(demo.calls) == 48
 
 
 def test_a_failing_step_stops_the_demo_and_shows_why(demo):
