@@ -131,9 +131,8 @@ class PromptTrainer(TrainerX):
         self.register_model(self.MODEL_NAME, learner, self.optim, self.sched)
         self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "amp" else None
         if cfg.MODEL.INIT_WEIGHTS:
-            self._load_weights(
-                self.MODEL_NAME, self.read_model_checkpoint(cfg.MODEL.INIT_WEIGHTS), cfg.MODEL.INIT_WEIGHTS
-            )
+            path = cfg.MODEL.INIT_WEIGHTS
+            self.load_weights(self.MODEL_NAME, self.read_model_checkpoint(path), path)
 
     def autocast(self) -> AbstractContextManager:
         """Mixed precision where ``PREC`` is amp."""
@@ -152,9 +151,8 @@ class PromptTrainer(TrainerX):
         images, labels = self.parse_batch_train(batch)
         view = View(images, self.model.image_features(images), self.model.text_features())
         logits = self.model.class_logits(view.image_features, view.text_features, None)
-        return StepOutput(
-            {"loss_ce": F.cross_entropy(logits, labels), **self.own_losses(view, logits)}, logits, labels
-        )
+        losses = {"loss_ce": F.cross_entropy(logits, labels), **self.own_losses(view, logits)}
+        return StepOutput(losses, logits, labels)
 
     def own_losses(self, view: View, logits: Tensor) -> dict[str, Tensor]:
         """What the method minimises beside the classification loss; named scalars."""
@@ -167,7 +165,7 @@ class PromptTrainer(TrainerX):
         self._update(loss)
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
-        parts = losses if len(losses) > 1 else {}
+        parts = {name: part.detach() for name, part in losses.items()} if len(losses) > 1 else {}
         return {"loss": loss.detach(), **parts, "acc": compute_accuracy(logits, labels)[0].detach()}
 
     def _update(self, loss: Tensor) -> None:

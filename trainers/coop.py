@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
@@ -42,6 +43,17 @@ class CoOp(PromptTrainer):
             }
         )
     }
+
+    def read_model_checkpoint(self, path: str) -> dict[str, Any]:
+        """Read one checkpoint, refusing class-specific contexts of other classes."""
+        checkpoint = super().read_model_checkpoint(path)
+        tuned_on = checkpoint.get("classnames", self.dm.dataset.classnames)
+        if self.cfg.TRAINER.COOP.CSC and list(tuned_on) != list(self.dm.dataset.classnames):
+            raise ValueError(
+                f"{path!r} holds a context for each of other classes (TRAINER.COOP.CSC True): "
+                "it can only be evaluated on the classes that it was tuned on"
+            )
+        return checkpoint
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         return CoOpLearner(clip_model, classnames, self.cfg.TRAINER.COOP)

@@ -120,7 +120,8 @@ class PromptKD(PromptTrainer):
         if not options.TEACHER_DIR:
             raise ValueError(
                 "TRAINER.PROMPTKD.TEACHER_DIR is empty: it must be the folder that holds "
-                f"{_TEACHER_MODEL}/ of a teacher tuned with PromptSRC (scripts/promptkd/base2new_train.sh makes one)"
+                f"{_TEACHER_MODEL}/ of a teacher tuned with PromptSRC "
+                "(scripts/promptkd/base2new_train.sh makes one)"
             )
         if options.TEMPERATURE <= 0:
             raise ValueError(f"TRAINER.PROMPTKD.TEMPERATURE is {options.TEMPERATURE}; it must be above 0")

@@ -181,7 +181,7 @@ class TrainerBase:
         for name in self.get_model_names():
             path = str(find_checkpoint(directory, name, epoch))
             checkpoint = self.read_model_checkpoint(path)
-            self._load_weights(name, checkpoint, path)
+            self.load_weights(name, checkpoint, path)
             logger.info(
                 "Loaded %s from %s (epoch %s, validation result %s)",
                 name, path, checkpoint["epoch"], checkpoint.get("val_result"),
@@ -199,7 +199,12 @@ class TrainerBase:
             raise ValueError(f"Checkpoint {path!r} lacks {' and '.join(missing)}")
         return checkpoint
 
-    def _load_weights(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
+    def load_weights(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
+        """Take over what the checkpoint at ``path`` says of the model ``name``.
+
+        Raises:
+            ValueError: it does not fit; names ``path``.
+        """
         try:
             self.load_model_state_dict(name, checkpoint["state_dict"])
         except ValueError as error:
@@ -219,7 +224,7 @@ class TrainerBase:
             path = latest_checkpoint(folder)
             checkpoint = self.read_model_checkpoint(path)
             self.check_resumable(checkpoint, path)
-            self._load_weights(name, checkpoint, path)
+            self.load_weights(name, checkpoint, path)
             for part, key in ((self._optims[name], "optimizer"), (self._scheds[name], "scheduler")):
                 if part is not None and checkpoint.get(key) is not None:
                     part.load_state_dict(checkpoint[key])

@@ -61,10 +61,9 @@ class DPC(PromptTrainer):
                 f"TRAINER.DPC.TOPK is {options.TOPK}; K counts the true class, so it must be at least 2"
             )
         if not options.BACKBONE_DIR:
-            backbone = type(self).__mro__[2].__name__
             raise ValueError(
                 "TRAINER.DPC.BACKBONE_DIR is empty: DPC continues from tuned prompts. "
-                f"Train {backbone} first and give its output folder."
+                f"Train {self.backbone_name} first and give its output folder."
             )
         self.backbone_checkpoint = find_checkpoint(
             options.BACKBONE_DIR, self.MODEL_NAME, options.BACKBONE_EPOCH
@@ -73,6 +72,11 @@ class DPC(PromptTrainer):
             logger.warning("TRAINER.DPC.NEGATIVE_POOL has no effect with TRAINER.DPC.HARD_NEGATIVES off")
         if not options.DECOUPLING and options.WEIGHT_NEW != type(self).OPTIONS["DPC"].WEIGHT_NEW:
             logger.warning("TRAINER.DPC.WEIGHT_NEW has no effect with TRAINER.DPC.DECOUPLING off")
+
+    @property
+    def backbone_name(self) -> str:
+        """The trainer whose prompts DPC continues from."""
+        return type(self).__mro__[2].__name__
 
     @property
     def weight_base(self) -> float:
@@ -94,8 +98,15 @@ class DPC(PromptTrainer):
         return learner
 
     def tuned_state(self) -> Mapping[str, Tensor]:
-        """P: the tensors of the backbone's checkpoint."""
-        return load_checkpoint(str(self.backbone_checkpoint))["state_dict"]
+        """P: the tensors of the backbone's checkpoint.
+
+        Raises:
+            ValueError: another method of ours wrote it.
+        """
+        checkpoint = load_checkpoint(str(self.backbone_checkpoint))
+        if (method := checkpoint.get("trainer", self.backbone_name)) != self.backbone_name:
+            raise ValueError(f"it holds prompts of {method}, not of {self.backbone_name}")
+        return checkpoint["state_dict"]
 
     def weights_of(self, name: str) -> tuple[float, float]:
         """(w_b, w_n) of the learner's parameter ``name``."""
@@ -154,17 +165,20 @@ class DPC(PromptTrainer):
             self.dm.load_item,
             options.TOPK,
             options.VARIANT,
-            seed=cfg.SEED,
+            seed=cfg.SEED if cfg.SEED >= 0 else torch.initial_seed(),
             threads=cfg.DATALOADER.NUM_WORKERS,
         )
 
     @torch.no_grad()
     def rank(self, images: Tensor) -> Ranking:
         """Similarity [b, n] of images with the base classes under the frozen tuned prompt."""
+        learner = self.model.prompt_learner
+        learner.eval()  # P is frozen, its statistics too
         with self.dual_prompts.showing("tuned"), self.autocast():
-            features = self.model.image_features(images.to(self.device))
+            features = self.model.image_features(self._to_device(images))
             scores = self.model.class_logits(features, self._tuned_text_features, None)
-        return Ranking(scores, None if self.model.prompt_learner.tunes_image_tower else features)
+        learner.train()
+        return Ranking(scores, None if learner.tunes_image_tower else features)
 
     def compute_loss(self, batch: Mapping[str, Any]) -> StepOutput:
         """The symmetric contrastive loss over the mini-batch and its hard negatives (Eq. 9).
@@ -205,8 +219,8 @@ class DPC(PromptTrainer):
         dpc = {"variant": self.cfg.TRAINER.DPC.VARIANT, "weight_base": self.weight_base}
         return {**super().checkpoint_extras(name), "dpc": dpc}
 
-    def _load_weights(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
-        super()._load_weights(name, checkpoint, path)
+    def load_weights(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
+        super().load_weights(name, checkpoint, path)
         dataset, classnames = checkpoint.get("dataset"), checkpoint.get("classnames")
         self.tuned_on = (dataset, list(classnames)) if dataset and classnames else None
         stored = checkpoint.get("dpc")

@@ -1,0 +1,101 @@
+"""Checkpoints that do not fit are refused with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+Build = Callable[..., Any]
+FP32 = ("TRAINER.COOP.PREC", "fp32", "TRAINER.COOP.N_CTX", "4", "TEST.NO_TEST", "True")
+
+
+@pytest.fixture
+def coop(build: Build, tmp_path: Path) -> Path:
+    """A trained CoOp."""
+    build("CoOp", *FP32, output=tmp_path / "coop").train()
+    return tmp_path / "coop"
+
+
+def change(folder: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    [path] = folder.glob("prompt_learner/model.pth.tar-*")
+    checkpoint = torch.load(path)
+    edit(checkpoint)
+    torch.save(checkpoint, path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c["state_dict"].pop("ctx"), "ctx is missing"),
+        (lambda c: c["state_dict"].update(ctx=torch.zeros(16, 64)), r"shape \(16, 64\), expected \(4, 64\)"),
+        (
+            lambda c: c["state_dict"].update({"meta_net.linear1.bias": torch.zeros(2)}),
+            "meta_net.linear1.bias",
+        ),
+        (lambda c: c.update(trainer="CoCoOp"), "holds prompts of CoCoOp"),
+    ],
+)
+def test_misfits_are_named(
+    build: Build, coop: Path, edit: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    change(coop, edit)
+    with pytest.raises(ValueError, match=message):
+        build("CoOp", *FP32).load_model(str(coop), epoch=-1)
+    with pytest.raises(ValueError, match=message):
+        build("CoOp_DPC", *FP32, "TRAINER.DPC.BACKBONE_DIR", str(coop))
+
+
+def test_original_files_without_our_entries_and_with_token_buffers_load(build: Build, coop: Path) -> None:
+    def as_upstream(checkpoint: dict[str, Any]) -> None:
+        state = {"ctx": checkpoint["state_dict"]["ctx"].half(), "token_prefix": torch.zeros(3, 1, 64)}
+        state["token_suffix"] = torch.zeros(3, 72, 64)
+        epoch = checkpoint["epoch"]
+        checkpoint.clear()
+        checkpoint.update(state_dict=state, epoch=epoch, optimizer=None, scheduler=None, val_result=None)
+
+    change(coop, as_upstream)
+    trainer = build("CoOp", *FP32)
+    trainer.load_model(str(coop), epoch=2)
+    assert trainer.model.prompt_learner.ctx.dtype == torch.float32
+
+
+def test_class_specific_context_only_fits_its_classes(build: Build, tmp_path: Path) -> None:
+    csc = (*FP32, "TRAINER.COOP.CSC", "True")
+    build("CoOp", *csc, output=tmp_path / "csc").train()
+    with pytest.raises(ValueError, match="CSC"):
+        build("CoOp", *csc, "DATASET.SUBSAMPLE_CLASSES", "new").load_model(str(tmp_path / "csc"), epoch=-1)
+
+
+def test_weights_can_change_at_evaluation_but_not_the_variant(
+    build: Build, coop: Path, tmp_path: Path
+) -> None:
+    dpc = (*FP32, "TRAINER.DPC.BACKBONE_DIR", str(coop), "DATASET.SUBSAMPLE_CLASSES")
+    trained = build("CoOp_DPC", *dpc, "base", output=tmp_path / "dpc")
+    trained.train()
+    with trained.dual_prompts.showing("parallel"):
+        parallel = trained.model.prompt_learner.ctx.detach().clone()
+    with trained.dual_prompts.showing("tuned"):
+        tuned = trained.model.prompt_learner.ctx.detach().clone()
+
+    def shown(classes: str, *options: str) -> torch.Tensor:
+        trainer = build("CoOp_DPC", *dpc, classes, *options)
+        trainer.load_model(str(tmp_path / "dpc"), epoch=-1)
+        trainer.set_model_mode("eval")
+        return trainer.model.prompt_learner.ctx.detach()
+
+    close = {"atol": 1e-5, "rtol": 1e-4}
+    torch.testing.assert_close(shown("base"), 0.2 * parallel + 0.8 * tuned, **close)
+    torch.testing.assert_close(
+        shown("base", "TRAINER.DPC.WEIGHT_BASE", "0.7"), 0.7 * parallel + 0.3 * tuned, **close
+    )
+    torch.testing.assert_close(
+        shown("new", "TRAINER.DPC.WEIGHT_NEW", "0.4"), 0.4 * parallel + 0.6 * tuned, **close
+    )
+    torch.testing.assert_close(shown("new"), tuned, **close)
+    torch.testing.assert_close(shown("new", "TRAINER.DPC.DECOUPLING", "False"), shown("base"), **close)
+    with pytest.raises(ValueError, match=r"set TRAINER\.DPC\.VARIANT paper"):
+        shown("base", "TRAINER.DPC.VARIANT", "released")
