@@ -23,7 +23,7 @@ CONTEXT = "a photo of a"
 
 
 class Path77:
-    """Steps of CoOp and of DPC on it.
+    """Steps of CoOp and of DPC on it; each returns its number of image-text pairs.
 
     Args:
         clip: frozen towers.
@@ -62,15 +62,16 @@ class Path77:
     def image_features(self, images: Tensor) -> Tensor:  # [B, E]
         return F.normalize(self.clip.encode_image(images).float(), dim=-1)
 
-    def coop_step(self, batch: dict[str, Any]) -> None:
+    def coop_step(self, batch: dict[str, Any]) -> int:
         images, labels = batch["img"].to(self.device), batch["label"].to(self.device)
         images = self.image_features(images)
         with self.clock.on():
             texts = self.text_features(self.ctx)
         logits = self.clip.logit_scale.exp() * images @ texts.t()
         self._update(F.cross_entropy(logits, labels))
+        return len(images)
 
-    def dpc_step(self, batch: dict[str, Any]) -> None:
+    def dpc_step(self, batch: dict[str, Any]) -> int:
         images, labels = batch["img"].to(self.device), batch["label"].to(self.device)
         with torch.no_grad():  # the sampler's query
             query = self.image_features(images[: self.batch_size])
@@ -83,6 +84,7 @@ class Path77:
         logits = self.clip.logit_scale.exp() * features @ texts.t()
         pairs = torch.arange(len(logits), device=self.device)
         self._update((F.cross_entropy(logits, pairs) + F.cross_entropy(logits.t(), pairs)) / 2)
+        return len(images)
 
     def _update(self, loss: Tensor) -> None:
         with self.clock.on():  # the image tower is frozen: the backward pass is the text tower's

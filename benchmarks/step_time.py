@@ -18,10 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import mean, median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +31,8 @@ sys.path.insert(0, str(ROOT))
 
 import train  # noqa: E402
 from benchmarks import reference  # noqa: E402
-from benchmarks.meters import PeakMemory, Stopwatch  # noqa: E402
+from benchmarks.measure import Cost, measure, scaled_up  # noqa: E402
+from benchmarks.meters import Stopwatch  # noqa: E402
 from clip import CLIP, Architecture  # noqa: E402
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum  # noqa: E402
 from dassl.engine import build_trainer  # noqa: E402
@@ -50,6 +50,7 @@ VIT_B16 = Architecture(
     transformer_layers=12,
 )
 CONFIGS = {"CoOp": "vit_b16_ep20_ctxv1", "CoOp_DPC": "vit_b16_ep20"}
+RESULT_FILE = "result.json"
 SHOTS = 16
 # On the CPU the reference is measured with so many classes at most and scaled up: with 500 it would take
 # minutes a step and 20 GB.
@@ -76,16 +77,6 @@ class Random(DatasetBase):
         super().__init__(train_x=items, test=items)
 
 
-class Result(NamedTuple):
-    """One path of one case. Times are medians over steps."""
-
-    seconds: float  # a step, loading included in ours
-    text_seconds: float  # of it in the text tower, forward and backward
-    peak_bytes: int
-    pairs: float  # L: image-text pairs in a step, the mean
-    scaled_from: int | None = None  # classes it was measured with, where not with all
-
-
 # ---- one case, in its own process --------------------------------------------------------------------------
 
 
@@ -105,7 +96,9 @@ def make_trainer(method: str, classes: int, folder: Path, device: str) -> Any:
     }
     backbone = method.removesuffix("_DPC")
     if method != backbone:
-        arguments["TRAINER.DPC.BACKBONE_DIR"] = runs[backbone]
+        start = make_trainer(backbone, classes, folder, device)
+        start.save_model(0, start.output_dir)
+        arguments["TRAINER.DPC.BACKBONE_DIR"] = start.output_dir
     args = train.parse_arguments([str(word) for pair in arguments.items() for word in pair])
     trainer = build_trainer(train.setup_cfg(args))
     if method != backbone:
@@ -139,74 +132,38 @@ def training_steps(trainer: Any) -> Iterator[dict[str, Any]]:
         trainer.epoch += 1
 
 
-def measure_ours(trainer: Any, steps: int, warmup: int, clock: Stopwatch) -> tuple[Result, dict[str, Any]]:
-    """The result, and the last batch, for the reference to use."""
-    memory = PeakMemory(trainer.device)
-    batches = training_steps(trainer)
-    times, text_times, pairs = [], [], []
-    with clock.wrapping(trainer.model, "text_features"), clock.wrapping(trainer, "_update"):
-        for step in range(warmup + steps):
-            clock.reset()
-            started = clock.now()
-            batch = next(batches)
-            trainer.forward_backward(batch)
-            if step >= warmup:
-                times.append(clock.now() - started)
-                pairs.append(len(batch["label"]))
-                # the image tower is frozen: the whole backward pass is the text tower's
-                text_times.append(clock.total)
-    return Result(median(times), median(text_times), memory.peak(), mean(pairs)), batch
-
-
-def measure_reference(
-    step: Callable[[dict[str, Any]], None], batch: dict[str, Any], steps: int, warmup: int, clock: Stopwatch
-) -> Result:
-    memory = PeakMemory(clock.device)
-    times, text_times = [], []
-    for i in range(warmup + steps):
-        clock.reset()
-        started = clock.now()
-        step(batch)
-        if i >= warmup:
-            times.append(clock.now() - started)
-            text_times.append(clock.total)
-    return Result(median(times), median(text_times), memory.peak(), len(batch["label"]))
-
-
-def scaled_up(half: Result, full: Result, measured: int, classes: int) -> Result:
-    """What a step with more classes takes: the text tower's work and what autograd keeps grow with them.
-
-    Args:
-        half, full: measured with ``measured // 2`` and ``measured`` classes.
-    """
-    text = full.text_seconds * classes / measured
-    bytes_per_class = (full.peak_bytes - half.peak_bytes) / (measured - measured // 2)
-    peak = full.peak_bytes + int(bytes_per_class * (classes - measured))
-    return Result(full.seconds - full.text_seconds + text, text, peak, full.pairs, measured)
-
-
-def run_case(method: str, classes: int, folder: Path, device: str, steps: int) -> dict[str, Result]:
+def run_case(method: str, classes: int, folder: Path, device: str, steps: int) -> dict[str, Cost]:
     torch.manual_seed(0)
     trainer = make_trainer(method, classes, folder, device)
     clock = Stopwatch(trainer.device)
     on_cpu = trainer.device.type == "cpu"
     warmup = 1 if on_cpu else 5
-    ours, batch = measure_ours(trainer, steps, warmup, clock)
-    if method == "CoOp":
-        trainer.save_model(0, trainer.output_dir)  # what DPC starts from
+    batches = training_steps(trainer)
+    batch: dict[str, Any] = {}
+
+    def our_step() -> int:
+        batch.update(next(batches))
+        trainer.forward_backward(batch)
+        return len(batch["label"])
+
+    # the image tower is frozen: the backward pass is the text tower's
+    with clock.wrapping(trainer.model, "text_features"), clock.wrapping(trainer, "_update"):
+        ours = measure(our_step, steps, warmup, clock)
 
     plain = reference.Path77(trainer.model.clip, trainer.dm.dataset.classnames, trainer.cfg, clock)
-    step = plain.dpc_step if method.endswith("_DPC") else plain.coop_step
-    few = max(1, steps // 3) if on_cpu else steps  # its steps are long, and the process is warm
+    plain_step = plain.dpc_step if method.endswith("_DPC") else plain.coop_step
 
-    def measure(n: int) -> Result:
+    def with_classes(n: int) -> Cost:
         plain.use_classes(n)
-        return measure_reference(step, plain.batch_for(batch), few, 0 if on_cpu else warmup, clock)
+        data = plain.batch_for(batch)
+        if on_cpu:  # its steps are long, and the process is warm
+            return measure(lambda: plain_step(data), max(1, steps // 2), 0, clock)
+        return measure(lambda: plain_step(data), steps, warmup, clock)
 
     if on_cpu and classes > REFERENCE_CLASSES:
-        half, full = measure(REFERENCE_CLASSES // 2), measure(REFERENCE_CLASSES)
+        half, full = with_classes(REFERENCE_CLASSES // 2), with_classes(REFERENCE_CLASSES)
         return {"ours": ours, "reference": scaled_up(half, full, REFERENCE_CLASSES, classes)}
-    return {"ours": ours, "reference": measure(classes)}
+    return {"ours": ours, "reference": with_classes(classes)}
 
 
 # ---- all cases ---------------------------------------------------------------------------------------------
@@ -221,37 +178,45 @@ def prepare(folder: Path) -> None:
         Image.fromarray(rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)).save(folder / f"{i:03d}.png")
 
 
-def show(method: str, classes: int, results: dict[str, Result]) -> list[str]:
-    ours, plain = results["ours"], results["reference"]
+HEADER = """| method | n | pairs L | path | s / step | text tower | TFLOP / step | peak memory (GB) |
+| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |"""
+
+
+def show(method: str, classes: int, costs: dict[str, Cost]) -> str:
     rows = []
-    for path, result in results.items():
-        about = "~" if result.scaled_from else ""
-        cells = [method, classes, f"{result.pairs:.1f}", path, f"{about}{result.seconds:.3f}"]
-        cells += [f"{result.text_seconds / result.seconds:.0%}", f"{about}{result.peak_bytes / 1e9:.2f}"]
-        rows.append("| " + " | ".join(map(str, cells)) + " |")
-    rows.append(
-        f"| {method} | {classes} | | reference / ours | **{plain.seconds / ours.seconds:.1f} x** | | "
-        f"**{plain.peak_bytes / ours.peak_bytes:.1f} x** |"
+    for path, cost in costs.items():
+        about = "~" if cost.scaled_from else ""
+        share = cost.text_seconds / cost.seconds
+        rows.append(
+            f"| {method} | {classes} | {cost.pairs:.1f} | {path} | {about}{cost.seconds:.3f} | {share:.0%} "
+            f"| {about}{cost.flops / 1e12:.2f} | {about}{cost.peak_bytes / 1e9:.2f} |"
+        )
+    ours, plain = costs["ours"], costs["reference"]
+    time, work, memory = (
+        f"**{their / our:.1f} x**"
+        for their, our in (
+            (plain.seconds, ours.seconds),
+            (plain.flops, ours.flops),
+            (plain.peak_bytes, ours.peak_bytes),
+        )
     )
-    return rows
+    rows.append(f"| {method} | {classes} | | reference / ours | {time} | | {work} | {memory} |")
+    return "\n".join(rows)
 
 
-def conclude(table: dict[tuple[str, int], dict[str, Result]]) -> list[str]:
+def conclude(table: dict[tuple[str, int], dict[str, Cost]]) -> list[str]:
     """What the table says about DPC's cost in the number of classes."""
     lines = []
-    scaled = sorted({r.scaled_from for results in table.values() for r in results.values() if r.scaled_from})
-    if scaled:
-        lines.append(
-            f"~: too little memory for all classes; scaled up from {', '.join(map(str, scaled))} of them."
-        )
+    if any(costs["reference"].scaled_from for costs in table.values()):
+        lines.append(f"~ measured with {REFERENCE_CLASSES} classes and scaled up.")
     cases = sorted(classes for method, classes in table if method == "CoOp_DPC")
     if len(cases) > 1:
         few, many = (table["CoOp_DPC", n]["ours"] for n in (cases[0], cases[-1]))
         lines.append(
-            f"CoOp_DPC, n = {cases[-1]} beside n = {cases[0]}: step {many.seconds / few.seconds:.2f} x "
-            f"(for {many.pairs / few.pairs:.2f} x the pairs), "
-            f"text tower {many.text_seconds / many.seconds:.0%} of the step, "
-            f"peak {many.peak_bytes / 1e9:.2f} GB."
+            f"A step of CoOp_DPC at n = {cases[-1]} takes {many.seconds / few.seconds:.2f} x the time and "
+            f"{many.flops / few.flops:.2f} x the FLOP of one at n = {cases[0]}, for "
+            f"{many.pairs / few.pairs:.2f} x the pairs; {many.text_seconds / many.seconds:.0%} of it is the text "
+            f"tower's, and the peak is {many.peak_bytes / 1e9:.2f} GB."
         )
     return lines
 
@@ -261,13 +226,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu"
     )
-    parser.add_argument("--steps", type=int, help="measured steps (default: 3 on the CPU, 30 on a GPU)")
+    parser.add_argument("--steps", type=int, help="measured steps (default: 2 on the CPU, 30 on a GPU)")
     parser.add_argument("--classes", type=int, nargs="+", default=[50, 500], help="numbers of base classes n")
     parser.add_argument("--methods", nargs="+", choices=CONFIGS, default=list(CONFIGS))
     parser.add_argument("--case", nargs=3, metavar=("METHOD", "N", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    args.steps = args.steps or (3 if args.device == "cpu" else 30)
+    args.steps = args.steps or (2 if args.device == "cpu" else 30)
     return args
+
+
+def run_apart(method: str, classes: int, folder: Path, args: argparse.Namespace) -> dict[str, Cost]:
+    """`run_case` in a process of its own."""
+    words = ["--case", method, classes, folder, "--device", args.device, "--steps", args.steps]
+    subprocess.run([sys.executable, __file__, *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    results = json.loads((folder / RESULT_FILE).read_text())
+    return {path: Cost(*values) for path, values in results.items()}
 
 
 def main() -> None:
@@ -275,35 +248,21 @@ def main() -> None:
     if args.case:
         method, classes, folder = args.case
         results = run_case(method, int(classes), Path(folder), args.device, args.steps)
-        Path(folder, "result.json").write_text(json.dumps(results))
+        Path(folder, RESULT_FILE).write_text(json.dumps(results))
         return
 
     started = time.perf_counter()
     threads = torch.get_num_threads()
     machine = f"{threads} CPU threads" if args.device == "cpu" else torch.cuda.get_device_name()
     print(f"ViT-B/16, random weights, {machine}, torch {torch.__version__}, median of {args.steps} steps\n")
-    print("| method | n | pairs L | path | s / step | text tower | peak memory (GB) |")
-    print("| --- | ---: | ---: | --- | ---: | ---: | ---: |")
+    print(HEADER)
     table = {}
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder))
         for classes in args.classes:
-            # DPC starts from what CoOp saved
-            for method in sorted({"CoOp", *args.methods}, key=list(CONFIGS).index):
-                options = [
-                    "--device",
-                    args.device,
-                    "--steps",
-                    str(args.steps),
-                    "--case",
-                    method,
-                    str(classes),
-                    folder,
-                ]
-                subprocess.run([sys.executable, __file__, *options], check=True, stdout=subprocess.DEVNULL)
-                results = json.loads(Path(folder, "result.json").read_text())
-                table[method, classes] = {path: Result(*values) for path, values in results.items()}
-                print("\n".join(show(method, classes, table[method, classes])), flush=True)
+            for method in args.methods:
+                table[method, classes] = costs = run_apart(method, classes, Path(folder), args)
+                print(show(method, classes, costs), flush=True)
     print()
     print("\n".join([*conclude(table), f"{time.perf_counter() - started:.0f} s altogether"]))
 

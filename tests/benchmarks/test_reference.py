@@ -6,9 +6,10 @@ import pytest
 import torch
 from yacs.config import CfgNode as CN
 
+from benchmarks.measure import Cost, measure, scaled_up
 from benchmarks.meters import PeakMemory, Stopwatch
 from benchmarks.reference import CONTEXT, Path77
-from benchmarks.step_time import Result, scaled_up, spread_out
+from benchmarks.step_time import spread_out
 from trainers.base import PromptedCLIP
 from trainers.coop import CoOp, CoOpLearner
 from trainers.dpc.loader import Ranking
@@ -63,12 +64,26 @@ def test_with_fewer_classes_labels_stay_in_range(pair):
 
 
 def test_scaling_up_keeps_what_does_not_grow_with_the_classes():
-    def result(n: int) -> Result:
-        """3 s and 1 GB whatever n; 0.1 s in the text tower and 10 MB a class."""
-        return Result(3 + 0.1 * n, 0.1 * n, 10**9 + n * 10**7, 32)
+    def cost(n: int) -> Cost:
+        """3 s, 1 TFLOP and 1 GB whatever n; 0.1 s in the text tower, 10 GFLOP and 10 MB a class."""
+        return Cost(3 + 0.1 * n, 0.1 * n, 1e12 + n * 1e10, 1e9 + n * 1e7, 32)
 
-    scaled = scaled_up(result(50), result(100), 100, 500)
-    assert scaled[:4] == pytest.approx(result(500)[:4])
+    scaled = scaled_up(cost(50), cost(100), 100, 500)
+    assert scaled[:5] == pytest.approx(cost(500)[:5])
+    assert scaled.scaled_from == 100
+
+
+def test_a_measurement_leaves_the_warm_up_out():
+    clock = Stopwatch(torch.device("cpu"))
+    sizes = iter([8, 4, 2])
+
+    def step() -> int:
+        size = next(sizes)
+        torch.ones(size, 10) @ torch.ones(10, 10)
+        return size
+
+    cost = measure(step, steps=2, warmup=1, clock=clock)
+    assert (cost.pairs, cost.flops) == (3, 2 * 3 * 10 * 10)
 
 
 def test_each_image_gets_a_top_k_of_its_own():
