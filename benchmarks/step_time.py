@@ -215,8 +215,8 @@ def conclude(table: dict[tuple[str, int], dict[str, Cost]]) -> list[str]:
         lines.append(
             f"A step of CoOp_DPC at n = {cases[-1]} takes {many.seconds / few.seconds:.2f} x the time and "
             f"{many.flops / few.flops:.2f} x the FLOP of one at n = {cases[0]}, for "
-            f"{many.pairs / few.pairs:.2f} x the pairs; {many.text_seconds / many.seconds:.0%} of it is the text "
-            f"tower's, and the peak is {many.peak_bytes / 1e9:.2f} GB."
+            f"{many.pairs / few.pairs:.2f} x the pairs; {many.text_seconds / many.seconds:.0%} of it is the "
+            f"text tower's, and the peak is {many.peak_bytes / 1e9:.2f} GB."
         )
     return lines
 
