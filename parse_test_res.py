@@ -4,8 +4,9 @@ Two ways in:
 
 * ``python parse_test_res.py DIR [--test-log] [--multi-exp] [--ci95] [--keyword accuracy]`` reads the files
   ``DIR/*/log.txt``, ours and those of the original repositories: mean and spread over the runs.
-* ``python parse_test_res.py DIR --base-new`` reads the ``results.jsonl`` files anywhere below DIR and prints
-  Base, New and their harmonic mean H for each data set and method, as a table to paste into a paper.
+* ``python parse_test_res.py DIR --base-new`` (or ``--xd``, ``--few-shot``) reads the ``results.jsonl`` files
+  anywhere below DIR and prints the table of that protocol, to paste into a paper; ``--paper`` adds the
+  figures of the DPC paper. What is missing or unfinished is said below the table. See docs/protocols.md.
 """
 
 from __future__ import annotations
@@ -15,54 +16,74 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from reporting.base_new import averages, collect, make_table
-from reporting.formats import FORMATS, plot
+from reporting.base_new import base_new_table, summarise_tree
+from reporting.few_shot import collect_curves, few_shot_table
+from reporting.formats import FORMATS
 from reporting.logs import report_logs
+from reporting.plots import plot_base_new, plot_few_shot
+from reporting.tables import Table
+from reporting.xd import collect_xd, xd_table
+
+# options and the tables that they go with
+TABLE_OPTIONS = {
+    "format": ("base_new", "xd", "few_shot"),
+    "average": ("base_new", "few_shot"),
+    "plot": ("base_new", "few_shot"),
+    "paper": ("base_new", "xd"),
+}
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Mean and spread over runs; Base, New and H with --base-new."
-    )
-    parser.add_argument(
-        "directory", type=Path, help="folder whose subfolders are runs (--base-new: any depth)"
-    )
-    parser.add_argument("--ci95", action="store_true", help="95%% interval instead of the standard deviation")
-    parser.add_argument(
-        "--test-log", action="store_true", help="the logs are those of tests, not of trainings"
-    )
-    parser.add_argument("--multi-exp", action="store_true", help="directory holds several folders of runs")
-    parser.add_argument("--keyword", default="accuracy", help="which line of the result block to read")
-    parser.add_argument(
-        "--base-new", action="store_true", help="table Base / New / H from results.jsonl files"
-    )
-    parser.add_argument(
-        "--average", action="store_true", help="add the mean over data sets to the --base-new table"
-    )
-    parser.add_argument("--format", choices=FORMATS, help="of the --base-new table (default: markdown)")
-    parser.add_argument(
-        "--plot", type=Path, metavar="FILE", help="draw the --base-new table too (.png, .pdf, .svg)"
-    )
+    parser = argparse.ArgumentParser(description="Mean and spread over runs, or the table of a protocol.")
+    parser.add_argument("directory", type=Path, help="folder whose subfolders are runs (tables: any depth)")
+    logs = parser.add_argument_group("from log.txt")
+    logs.add_argument("--ci95", action="store_true", help="95%% interval instead of the standard deviation")
+    logs.add_argument("--test-log", action="store_true", help="the logs are those of tests, not of trainings")
+    logs.add_argument("--multi-exp", action="store_true", help="directory holds several folders of runs")
+    logs.add_argument("--keyword", default="accuracy", help="which line of the result block to read")
+    tables = parser.add_argument_group("from results.jsonl")
+    which = tables.add_mutually_exclusive_group()
+    which.add_argument("--base-new", action="store_true", help="base-to-new: Base, New and H")
+    which.add_argument("--xd", action="store_true", help="cross-dataset and cross-domain: source and targets")
+    which.add_argument("--few-shot", action="store_true", help="accuracy over training images per class")
+    tables.add_argument("--average", action="store_true", help="add the mean over data sets")
+    tables.add_argument("--paper", action="store_true", help="add the DPC paper's figures and the difference")
+    tables.add_argument("--format", choices=FORMATS, help="of the table (default: markdown)")
+    tables.add_argument("--plot", type=Path, metavar="FILE", help="draw it too (.png, .pdf, .svg)")
     args = parser.parse_args(argv)
-    if not args.base_new and (args.plot or args.format or args.average):
-        parser.error("--plot, --format and --average go with --base-new")
-    if args.base_new and (args.ci95 or args.test_log or args.multi_exp or args.keyword != "accuracy"):
-        parser.error(
-            "--ci95, --test-log, --multi-exp and --keyword read logs; --base-new reads results.jsonl"
-        )
+    table = next((name for name in TABLE_OPTIONS["format"] if getattr(args, name)), None)
+    for option, goes_with in TABLE_OPTIONS.items():
+        if getattr(args, option) and table not in goes_with:
+            names = " or ".join(f"--{name.replace('_', '-')}" for name in goes_with)
+            parser.error(f"--{option} goes with {names}")
+    if table and (args.ci95 or args.test_log or args.multi_exp or args.keyword != "accuracy"):
+        parser.error("--ci95, --test-log, --multi-exp and --keyword read logs; tables are from results.jsonl")
     return args
+
+
+def tables_of(args: argparse.Namespace) -> list[Table]:
+    """The tables that the arguments ask for; draws the plot, too."""
+    if args.xd:
+        by_source = collect_xd(args.directory)
+        return [xd_table(source, rows, args.paper) for source, rows in by_source.items()]
+    if args.few_shot:
+        curves = collect_curves(args.directory, args.average)
+        if args.plot:
+            plot_few_shot(curves, args.plot)
+        return [few_shot_table(curves)]
+    summaries = summarise_tree(args.directory, args.average)
+    if args.plot:
+        plot_base_new([summary for summary in summaries if not summary.row.is_average], args.plot)
+    return [base_new_table(summaries, args.paper)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
-        if args.base_new:
-            rows = collect(args.directory)
-            table = make_table(rows)
-            average = make_table(averages(rows)) if args.average else []
-            print(FORMATS[args.format or "markdown"](table + average))
+        if args.base_new or args.xd or args.few_shot:
+            tables = tables_of(args)
+            print("\n\n".join(FORMATS[args.format or "markdown"](table) for table in tables))
             if args.plot:
-                plot(table, args.plot)
                 print(f"plot: {args.plot}", file=sys.stderr)
         else:
             print(report_logs(args.directory, args.keyword, args.test_log, args.multi_exp, args.ci95))

@@ -8,12 +8,13 @@
 #   BACKBONE_CFG  the same for the prompt learner that DPC builds on
 #   TEACHER_CFG   the same for PromptKD's teacher
 #   VARIANT       paper or released, the two readings of DPC              [paper]
-#   SHOTS         training images per class                                [16]
+#   SHOTS         training images per class                                [16; few_shot.sh: 1, 2, 4, 8 and 16]
 #   LOADEP        epoch whose checkpoint is tested                         [the last one]
+#   OPTIONS       KEY VALUE words for every run, such as "OPTIM.MAX_EPOCH 1"; folders do not tell: set OUTPUT too
 #   PYTHON        interpreter to use instead of the repository's .venv
 #
 # A new method is one line in `methods` and a folder of three-line scripts; a new protocol is a pair of functions
-# like base2new_train and base2new_test.
+# like base2new_train and base2new_test. What each protocol is: docs/protocols.md.
 set -euo pipefail
 
 # folder under scripts/, trainer, its configuration on the real data sets, and that of DPC on it (- for none)
@@ -27,8 +28,17 @@ maple      MaPLe         vit_b16_c2_ep5_batch4_2ctx       vit_b16_c2_ep5_batch4_
 promptsrc  PromptSRC     vit_b16_c2_ep20_batch4_4+4ctx    vit_b16_c2_ep20_batch4_4+4ctx
 promptkd   PromptKD      vit_b16_c2_ep20_batch8_4+4ctx    vit_b16_c2_ep20_batch4_4+4ctx
 "
+# protocol, method and the same two configurations, where the protocol wants others
+protocol_cfgs="
+xd         coop       vit_b16_ep50_ctxv1                                vit_b16_ep20
+xd         maple      vit_b16_c2_ep5_batch4_2ctx_cross_datasets         vit_b16_c2_ep2_batch4_2ctx_cross_datasets
+xd         promptsrc  vit_b16_c2_ep5_batch4_4+4ctx_cross_datasets       vit_b16_c2_ep5_batch4_4+4ctx_cross_datasets
+few_shot   coop       vit_b16_ep50_ctxv1                                vit_b16_ep20
+few_shot   promptsrc  vit_b16_c2_ep50_batch4_4+4ctx_few_shot            vit_b16_c2_ep20_batch4_4+4ctx
+"
 teacher_default_cfg=vit_l14_c2_ep20_batch8_4+4ctx # of PromptKD's teacher, a PromptSRC on a larger CLIP
 demo_datasets="digits letters"
+default_source=imagenet # of the cross-dataset and cross-domain protocols
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 script=scripts/$(basename "$(dirname "$0")")/$(basename "$0")
@@ -39,6 +49,7 @@ from_here() {
 }
 DATA=$(from_here "${DATA:-$root/data}")
 OUTPUT=$(from_here "${OUTPUT:-$root/output}")
+few_shot_counts=${SHOTS:-1 2 4 8 16}
 SHOTS=${SHOTS:-16}
 VARIANT=${VARIANT:-paper}
 cd "$root"
@@ -64,42 +75,64 @@ known_backbones() { # the methods that DPC builds on
     awk 'NF && $4 != "-" { print $1 }' <<<"$methods" | tr '\n' ' ' | sed 's/ $//'
 }
 
+takes() { [[ "$argument_form" == *"$1"* ]]; } # WORD: whether it is part of the form of the arguments
+
 usage() { # [MESSAGE]: without one it was asked for
     if [[ -n "${1:-}" ]]; then exec >&2 && echo "$script: $1"; fi
     echo "usage: bash $script $argument_form"
-    echo "  DATASET   one of: $(names_in datasets)"
+    if takes DATASET; then echo "  DATASET   one of: $(names_in datasets)"; fi
     echo "  SEED      a whole number, 0 or more (1, 2 and 3 in the papers)"
-    if [[ "$argument_form" == *BACKBONE* ]]; then
+    if takes SOURCE; then
+        echo "  SOURCE    the data set to train on, one of: $(names_in datasets) (default: $default_source)"
+    fi
+    if takes BACKBONE; then
         echo "  BACKBONE  the prompt learner that DPC builds on, one of: $(known_backbones) (default: coop)"
     fi
-    if [[ "$argument_form" == *base* ]]; then echo "  base|new  the classes to test on (default: new)"; fi
-    echo "environment: DATA=$DATA OUTPUT=$OUTPUT SHOTS=$SHOTS CFG LOADEP PYTHON (see scripts/common.sh)"
+    if takes base; then echo "  base|new  the classes to test on (default: new)"; fi
+    echo "environment: DATA=$DATA OUTPUT=$OUTPUT SHOTS=$SHOTS CFG LOADEP OPTIONS PYTHON (see scripts/common.sh)"
     if [[ -n "${1:-}" ]]; then exit 2; else exit 0; fi
 }
 
 contains() { case " $1 " in *" $2 "*) return 0 ;; *) return 1 ;; esac; } # LIST WORD
 
-# Sets dataset, seed, backbone and subset from the words behind FORM.
+# Sets dataset, seed, backbone, source_set and subset from the words behind FORM; the optional ones in any order.
 parse_arguments() { # FORM WORD...
     argument_form=$1
     shift
     if contains "$*" -h || contains "$*" --help; then usage; fi
-    [[ $# -ge 2 ]] || usage "DATASET and SEED are needed"
-    dataset=$1 seed=$2 backbone=coop subset=new
-    shift 2
-    contains "$(names_in datasets)" "$dataset" || usage "unknown data set '$dataset'"
+    dataset= backbone=coop source_set=$default_source subset=new
+    if takes DATASET; then
+        [[ $# -ge 2 ]] || usage "DATASET and SEED are needed"
+        contains "$(names_in datasets)" "$1" || usage "unknown data set '$1'"
+        dataset=$1
+        shift
+    fi
+    [[ $# -ge 1 ]] || usage "SEED is needed"
+    seed=$1
+    shift
     [[ "$seed" =~ ^[0-9]+$ ]] || usage "SEED is '$seed'"
     local word
     for word in "$@"; do
-        case "$argument_form:$word" in
-            *"base|new"*:base | *"base|new"*:new) subset=$word ;;
-            *BACKBONE*:*) contains "$(known_backbones)" "$word" || usage "unknown backbone '$word'" && backbone=$word ;;
-            *) usage "unknown argument '$word'" ;;
-        esac
+        if takes base && contains "base new" "$word"; then
+            subset=$word
+        elif takes SOURCE && contains "$(names_in datasets)" "$word"; then
+            source_set=$word
+        elif takes BACKBONE; then
+            contains "$(known_backbones)" "$word" || usage "unknown backbone '$word'"
+            backbone=$word
+        else
+            usage "unknown argument '$word'"
+        fi
     done
     [[ "$SHOTS" =~ ^[1-9][0-9]*$ ]] || fail "SHOTS is '$SHOTS', but must be a whole number above 0"
     contains "paper released" "$VARIANT" || fail "VARIANT is '$VARIANT', but must be paper or released"
     [[ "${LOADEP:-1}" =~ ^[0-9]+$ ]] || fail "LOADEP is '$LOADEP', but must be an epoch's number"
+}
+
+cfg_of() { # METHOD COLUMN: its default configuration in this protocol
+    local cfg
+    cfg=$(awk -v p="$protocol" -v m="$1" -v n="$2" '$1 == p && $2 == m { print $n }' <<<"$protocol_cfgs")
+    echo "${cfg:-$(field_of "$1" "$2")}"
 }
 
 config_of() { # TRAINER DEFAULT WISH: the name of the configuration to use
@@ -124,10 +157,12 @@ has_result() { grep -Eqs '"split": ?"test"' "$1/results.jsonl"; } # DIR: a run e
 train_py() { # DIR CLASSES FLAG...: a run as `describe` left it
     # shellcheck source=scripts/setup.sh
     source scripts/setup.sh
+    # shellcheck disable=SC2086 # OPTIONS is several words
     "$PYTHON" train.py --root "$DATA" --output-dir "$1" --seed "$seed" --trainer "$trainer" \
         --dataset-config-file "configs/datasets/$dataset.yaml" \
         --config-file "configs/trainers/$trainer/$cfg.yaml" \
-        "${@:3}" ${options[@]+"${options[@]}"} DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES "$2"
+        "${@:3}" ${options[@]+"${options[@]}"} DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES "$2" \
+        ${OPTIONS:-}
 }
 
 train_run() {
@@ -141,7 +176,7 @@ train_run() {
     else
         say "training: $dir"
     fi
-    train_py "$dir" base ${resume[@]+"${resume[@]}"}
+    train_py "$dir" "$train_classes" ${resume[@]+"${resume[@]}"}
 }
 
 test_run() { # DIR; train_dir is empty for a method without training
@@ -154,63 +189,118 @@ test_run() { # DIR; train_dir is empty for a method without training
     if [[ -n "$train_dir" ]]; then
         epoch=${LOADEP:-$(last_epoch "$train_dir")}
         [[ -n "$epoch" ]] ||
-            fail "nothing trained in $train_dir yet: bash ${script/_test.sh/_train.sh} $dataset $seed comes first"
+            fail "nothing trained in $train_dir yet: bash ${script/_test.sh/_train.sh} $train_words comes first"
         how+=(--model-dir "$train_dir" --load-epoch "$epoch")
     fi
-    say "testing on $subset classes: $dir"
+    say "testing on the $subset classes of $dataset: $dir"
     train_py "$dir" "$subset" "${how[@]}"
 }
 
-# ---- base-to-new generalisation ----------------------------------------------------------------------------------
+run_dir() { echo "$OUTPUT/$1/shots_$shots/$trainer/$label/seed$seed"; } # PLACE
 
-base2new_dir() { echo "$OUTPUT/base2new/$1/$dataset/shots_$shots/$trainer/$label/seed$seed"; } # PART
-
-# Sets what one run is: trainer, cfg, label (cfg as a folder's name), shots, train_dir and options (KEY VALUE words).
-describe() { # TRAINER CFG SHOTS OPTION...
-    trainer=$1 cfg=$2 label=$2 shots=$3 options=("${@:4}")
-    train_dir=$(base2new_dir train_base)
+# Sets what one run is: trainer, cfg, label (its folder's name), shots, train_dir and options (KEY VALUE words).
+describe() { # TRAINER CFG LABEL SHOTS OPTION...
+    trainer=$1 cfg=$2 label=$3 shots=$4 options=("${@:5}")
+    train_dir=$(run_dir "$train_place")
 }
 
 # Describes the runs of METHOD in the order in which they build on each other, and calls DO behind each.
-base2new_runs() { # METHOD WISHED_CFG DO
-    local name teacher=()
+# Beforehand are set: dataset, seed, backbone, protocol, train_place and train_classes.
+method_runs() { # METHOD WISHED_CFG DO
+    local name folder images teacher=()
     case $1 in
         dpc)
-            base2new_runs "$backbone" "${BACKBONE_CFG:-}" "$3"
+            method_runs "$backbone" "${BACKBONE_CFG:-}" "$3"
             if [[ "$backbone" == promptkd ]]; then teacher=("${options[@]}"); fi
-            name=$(config_of "${trainer}_DPC" "$(field_of "$backbone" 4)" "$2")
-            describe "${trainer}_DPC" "$name" "$SHOTS" ${teacher[@]+"${teacher[@]}"} \
+            name=$(config_of "${trainer}_DPC" "$(cfg_of "$backbone" 4)" "$2")
+            folder=$name
+            if [[ "$VARIANT" != paper ]]; then folder=$name-$VARIANT; fi
+            describe "${trainer}_DPC" "$name" "$folder" "$SHOTS" ${teacher[@]+"${teacher[@]}"} \
                 TRAINER.DPC.BACKBONE_DIR "$train_dir" TRAINER.DPC.VARIANT "$VARIANT"
-            if [[ "$VARIANT" != paper ]]; then
-                label=$cfg-$VARIANT
-                train_dir=$(base2new_dir train_base)
-            fi
             ;;
-        promptkd) # learns from all images of all classes without their labels; its teacher from SHOTS labelled ones
+        promptkd)
             name=$(config_of PromptSRC "$teacher_default_cfg" "${TEACHER_CFG:-}")
-            describe PromptSRC "$name" "$SHOTS"
+            describe PromptSRC "$name" "$name" "$SHOTS"
             "$3"
-            name=$(config_of PromptKD "$(field_of promptkd 3)" "$2")
-            describe PromptKD "$name" 0 TRAINER.PROMPTKD.TEACHER_DIR "$train_dir"
+            name=$(config_of PromptKD "$(cfg_of promptkd 3)" "$2")
+            # it learns from all images, without their labels; its teacher from SHOTS labelled ones of each class
+            images=0
+            if [[ "$protocol" == few_shot ]]; then images=$SHOTS; fi
+            describe PromptKD "$name" "$name" "$images" TRAINER.PROMPTKD.TEACHER_DIR "$train_dir"
+            if [[ "$protocol" != base2new ]]; then options+=(TRAINER.MODAL cross); fi
             ;;
         *)
-            name=$(config_of "$(field_of "$1" 2)" "$(field_of "$1" 3)" "$2")
-            describe "$(field_of "$1" 2)" "$name" "$SHOTS"
+            name=$(config_of "$(field_of "$1" 2)" "$(cfg_of "$1" 3)" "$2")
+            describe "$(field_of "$1" 2)" "$name" "$name" "$SHOTS"
             ;;
     esac
     "$3"
 }
 
-base2new_form() { if [[ "$1" == dpc ]]; then echo "DATASET SEED [BACKBONE]"; else echo "DATASET SEED"; fi; } # METHOD
+backbone_of() { if [[ "$1" == dpc ]]; then echo " $2"; fi; } # METHOD TEXT: the text for DPC, nothing for others
+
+# ---- base-to-new generalisation ----------------------------------------------------------------------------------
+
+base2new_begin() { # METHOD FORM WORD...
+    parse_arguments "${@:2}"
+    protocol=base2new train_place=base2new/train_base/$dataset train_classes=base
+    train_words="$dataset $seed$(backbone_of "$1" "$backbone")"
+}
 
 base2new_train() { # METHOD WORD...
-    parse_arguments "$(base2new_form "$1")" "${@:2}"
-    base2new_runs "$1" "${CFG:-}" train_run
+    base2new_begin "$1" "DATASET SEED$(backbone_of "$1" "[BACKBONE]")" "${@:2}"
+    method_runs "$1" "${CFG:-}" train_run
 }
 
 base2new_test() { # METHOD WORD...
-    parse_arguments "$(base2new_form "$1") [base|new]" "${@:2}"
-    base2new_runs "$1" "${CFG:-}" :
+    base2new_begin "$1" "DATASET SEED$(backbone_of "$1" "[BACKBONE]") [base|new]" "${@:2}"
+    method_runs "$1" "${CFG:-}" :
     if [[ "$1" == zsclip ]]; then train_dir=; fi
-    test_run "$(base2new_dir "test_$subset")"
+    test_run "$(run_dir "base2new/test_$subset/$dataset")"
+}
+
+# ---- cross-dataset and cross-domain generalisation ---------------------------------------------------------------
+
+# The training is described with the source as data set; what is tested comes behind.
+xd_begin() { # METHOD FORM WORD...
+    parse_arguments "${@:2}"
+    target=$dataset
+    if [[ "$1" != zsclip ]]; then dataset=$source_set; fi
+    protocol=xd train_place=xd/train/$source_set train_classes=all subset=all
+    train_words="$seed $source_set$(backbone_of "$1" "$backbone")"
+}
+
+xd_train() { # METHOD WORD...
+    xd_begin "$1" "SEED [SOURCE]$(backbone_of "$1" "[BACKBONE]")" "${@:2}"
+    method_runs "$1" "${CFG:-}" train_run
+}
+
+xd_test() { # METHOD WORD...
+    local form="DATASET SEED"
+    if [[ "$1" != zsclip ]]; then form="$form [SOURCE]$(backbone_of "$1" "[BACKBONE]")"; fi
+    xd_begin "$1" "$form" "${@:2}"
+    method_runs "$1" "${CFG:-}" :
+    dataset=$target
+    if [[ "$1" == zsclip ]]; then train_dir=; fi
+    # the folders' names say nothing of the usual source
+    if [[ "$source_set" != "$default_source" ]]; then label=$label-from-$source_set; fi
+    test_run "$(run_dir "xd/test/$dataset")"
+}
+
+# ---- few-shot learning -------------------------------------------------------------------------------------------
+
+few_shot() { # METHOD WORD...
+    parse_arguments "DATASET SEED$(backbone_of "$1" "[BACKBONE]")" "${@:2}"
+    protocol=few_shot train_place=few_shot/$dataset train_classes=all subset=all
+    if [[ "$1" == zsclip ]]; then # the curve's point without training images
+        SHOTS=0
+        method_runs zsclip "${CFG:-}" :
+        local dir=$train_dir
+        train_dir=
+        test_run "$dir"
+        return
+    fi
+    for SHOTS in $few_shot_counts; do
+        method_runs "$1" "${CFG:-}" train_run
+    done
 }

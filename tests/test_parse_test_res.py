@@ -134,12 +134,12 @@ def test_missing_and_unfinished_runs_are_shown_and_left_out(tmp_path, capsys):
     (killed / "results.jsonl").unlink()
     text = output_of(capsys, tmp_path, "--base-new")
     rows = rows_of(text)
-    assert list(rows) == ["ZeroshotCLIP", "CoOp", "CoOp_DPC"]
+    assert list(rows) == ["Zero-shot CLIP", "CoOp", "CoOp + DPC"]
     assert rows["CoOp"][2:] == ["80.00 ± 0.00", "62.00 ± 1.41", "69.85 ± 0.90", "2"]
-    assert rows["CoOp_DPC"][2:] == ["-", "-", "-", "0"]
+    assert rows["CoOp + DPC"][2:] == ["-", "-", "-", "0"]
     assert "Digits, CoOp, seed 2: new missing." in text
     assert "seed 3: base unfinished, new missing." in text
-    assert "ZeroshotCLIP, seed" not in text
+    assert "Zero-shot CLIP, seed" not in text
 
 
 def test_the_newest_of_several_results_counts(tmp_path, capsys):
@@ -191,8 +191,10 @@ def test_latex_escapes_names_and_keeps_the_notes_as_comments(tmp_path, capsys):
     for subset in ("base", "new"):
         for seed in (1, 2):
             write_result(tmp_path, subset, seed, 80.0 + seed, method="CoOp_DPC")
+        write_result(tmp_path, subset, 1, 80.0, method="CoOp_DPC", cfg="demo_a")
     text = output_of(capsys, tmp_path, "--base-new", "--format", "latex")
-    assert r"Digits & CoOp\_DPC & 81.50 $\pm$ 0.71 & 81.50 $\pm$ 0.71 & 81.50 $\pm$ 0.71 & 2 \\" in text
+    assert r"Digits & CoOp + DPC (demo) & 81.50 $\pm$ 0.71 &" in text
+    assert r"Digits & CoOp + DPC (demo\_a) & 80.00 & 80.00 & 80.00 & 1 \\" in text
     assert text.splitlines()[0].startswith("% Accuracy in %")
 
 

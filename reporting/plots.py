@@ -1,0 +1,108 @@
+"""The base/new table and the few-shot curves as pictures: .png, .pdf or .svg, as the file's ending says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from reporting.base_new import Summary
+from reporting.few_shot import Curve
+
+
+def draw_panels(
+    panels: Sequence[Sequence[Any]], widths: Sequence[float], path: Path, draw: Callable[[Any, Any], None]
+) -> None:
+    """One panel a data set, side by side, ``widths`` in inches, with one legend; written to ``path``."""
+    import matplotlib  # here, since it takes a second to import and only the plots need it
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    size = (1.5 + sum(widths), 3.6)
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=size, width_ratios=widths, sharey=True, squeeze=False
+    )
+    named: dict[str, Any] = {}
+    for axis, panel in zip(axes[0], panels, strict=True):
+        draw(axis, panel)
+        axis.spines[["top", "right"]].set_visible(False)
+        named |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    axes[0][0].set_ylabel("accuracy (%)")
+    figure.legend(list(named.values()), list(named), frameon=False, fontsize=8, loc="upper right", ncols=4)
+    figure.tight_layout(rect=(0, 0, 1, 0.95))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+
+
+def by_dataset(items: Sequence[Any], dataset: Callable[[Any], str]) -> list[list[Any]]:
+    names = dict.fromkeys(map(dataset, items))
+    return [[item for item in items if dataset(item) == name] for name in names]
+
+
+def plot_base_new(summaries: Sequence[Summary], path: Path) -> None:
+    """Draws base and new accuracy as bars with their spread. Raises ValueError where no run is complete."""
+    drawn = [summary for summary in summaries if summary.n]
+    if not drawn:
+        raise ValueError("--plot: no seed has both a base and a new result yet, so there is nothing to draw")
+    panels = by_dataset(drawn, lambda summary: summary.row.dataset)
+    draw_panels(panels, [1.35 * len(panel) for panel in panels], path, draw_bars)
+
+
+def draw_bars(axis: Any, panel: Sequence[Summary]) -> None:
+    for offset, name, colour in ((-0.2, "base", "#2b6cb0"), (0.2, "new", "#dd8452")):
+        cells = [getattr(summary, name) for summary in panel]
+        bars = axis.bar(
+            [i + offset for i in range(len(panel))],
+            [cell.mean for cell in cells],
+            width=0.38,
+            yerr=[cell.std or 0 for cell in cells],
+            error_kw={"elinewidth": 1, "ecolor": "#444444"},
+            capsize=2,
+            color=colour,
+            label=f"{name} classes",
+        )
+        axis.bar_label(bars, fmt="%.1f", fontsize=8, padding=2)
+    seeds = "/".join(map(str, sorted({summary.n for summary in panel})))
+    axis.set_title(f"{panel[0].row.dataset} (n = {seeds})", fontsize=10, loc="left")
+    names = [summary.method.replace("Zero-shot CLIP", "Zero-shot") for summary in panel]
+    axis.set_xticks(range(len(panel)), [name.replace(" (", "\n(") for name in names], fontsize=8)
+    axis.set_ylim(0, 105)
+
+
+def plot_few_shot(curves: Sequence[Curve], path: Path) -> None:
+    """Draws accuracy with its spread over shots, a curve a method; hollow points lack seeds.
+
+    Raises ValueError where nothing is finished.
+    """
+    drawn = [curve for curve in curves if any(curve.cells.values())]
+    if not drawn:
+        raise ValueError("--plot: no few-shot run is finished yet, so there is nothing to draw")
+    methods = list(dict.fromkeys(curve.method for curve in drawn))
+    panels = by_dataset(drawn, lambda curve: curve.dataset)
+    draw_panels(panels, [3.4] * len(panels), path, lambda axis, panel: draw_curves(axis, panel, methods))
+
+
+def draw_curves(axis: Any, panel: Sequence[Curve], methods: Sequence[str]) -> None:
+    counts = sorted({shots for curve in panel for shots in curve.cells})
+    for curve in panel:
+        points = [(shots, cell) for shots, cell in curve.cells.items() if cell]
+        colour = f"C{methods.index(curve.method) % 10}"
+        axis.errorbar(
+            [shots for shots, _ in points],
+            [cell.mean for _, cell in points],
+            yerr=[cell.std or 0 for _, cell in points],
+            color=colour,
+            marker="*" if list(curve.cells) == [0] else "o",
+            markersize=4,
+            linewidth=1.2,
+            capsize=2,
+            label=curve.method,
+        )
+        fewer = [(shots, cell) for shots, cell in points if cell.n < cell.of]
+        x, y = [shots for shots, _ in fewer], [cell.mean for _, cell in fewer]
+        axis.plot(x, y, "o", color=colour, markerfacecolor="white", markersize=4, zorder=3)
+    axis.set_title(panel[0].dataset, fontsize=10, loc="left")
+    axis.set_xlabel("training images per class")
+    axis.set_xticks(counts)

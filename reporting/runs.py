@@ -1,0 +1,229 @@
+"""Accuracies of runs, from the ``results.jsonl`` files and folders that the scripts leave.
+
+Accuracies are percentages at full precision; nothing is rounded before it is averaged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from reporting.logs import existing_folder, natural_key
+from reporting.names import dataset_name, dataset_rank, method_name, method_rank, split_label
+from reporting.tables import Cell, mean_and_std
+
+SUBSETS = ("base", "new")
+FIELDS = ("dataset", "method", "split", "subsample_classes", "shots", "seed", "metrics", "time")
+RUN_FOLDER = re.compile(r"/([^/]+)/([^/]+)/shots_(\d+)/([^/]+)/([^/]+)/seed(\d+)$")
+PARTS = {
+    **{f"{step}_{subset}": subset for step in ("train", "test") for subset in SUBSETS},
+    **{"train": "source", "test": "target", "few_shot": "few_shot"},
+}
+
+AVERAGE = "average of "  # and the number of data sets, in place of a data set
+
+Column = str | int
+
+
+class Run(NamedTuple):
+    """One evaluation; ``kind`` is base, new (base-to-new), source, target (cross-dataset) or few_shot."""
+
+    kind: str
+    dataset: str
+    method: str
+    cfg: str
+    source: str  # data set that was trained on, of a target
+    shots: int
+    seed: int
+
+
+class Row(NamedTuple):
+    """What a line of a table speaks of; ``dataset`` is the one that was trained on."""
+
+    dataset: str
+    method: str
+    cfg: str
+    shots: int
+
+    @property
+    def is_average(self) -> bool:
+        return self.dataset.startswith(AVERAGE)
+
+
+Protocol = Callable[[Run], tuple[Row, Column] | None]  # where a run stands in a table, if at all
+
+
+@dataclass
+class Runs:
+    """Accuracies by (column, seed), and the (column, seed) that left a log: begun, if not finished."""
+
+    accuracy: dict[tuple[Column, int], float] = field(default_factory=dict)
+    begun: set[tuple[Column, int]] = field(default_factory=set)
+
+    @property
+    def seeds(self) -> set[int]:
+        return {seed for _, seed in self.begun | set(self.accuracy)}
+
+    @property
+    def columns(self) -> set[Column]:
+        return {column for column, _ in self.begun | set(self.accuracy)}
+
+    def complete(self, columns: Iterable[Column]) -> list[int]:
+        """Seeds with a result in all columns."""
+        columns = list(columns)
+        return sorted(s for s in self.seeds if all((column, s) in self.accuracy for column in columns))
+
+    def lacks(self, columns: Iterable[Column], seeds: Iterable[int]) -> list[str]:
+        """For instance ["seed 3: base unfinished, new missing"]."""
+        columns, said = list(columns), []
+        for seed in sorted(seeds):
+            states = [
+                f"{column} {'unfinished' if (column, seed) in self.begun else 'missing'}"
+                for column in columns
+                if (column, seed) not in self.accuracy
+            ]
+            if states:
+                said.append(f"seed {seed}: {', '.join(states)}")
+        return said
+
+    def cell(self, columns: Sequence[Column], seeds: set[int]) -> Cell | None:
+        """The mean of some columns, taken for each seed that has them all; ``seeds`` are those expected."""
+        values = [
+            statistics.fmean(self.accuracy[column, seed] for column in columns)
+            for seed in self.complete(columns)
+        ]
+        return mean_and_std(values, len(seeds))
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """Records of a ``results.jsonl``; a cut-off last line is left out, other bad ones raise ValueError."""
+    lines = path.read_text().split("\n")
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number == len(lines):  # no newline behind it: its writer was stopped
+                break
+            raise ValueError(
+                f"{path}, line {number}: not JSON ({error}); mend or remove that line"
+            ) from error
+        missing = [name for name in FIELDS if name not in record]
+        if missing or "accuracy" not in record["metrics"]:
+            raise ValueError(f"{path}, line {number}: {', '.join(missing) or 'metrics.accuracy'} is missing")
+        records.append(record)
+    return records
+
+
+def finished_runs(directory: Path) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Every test result below a folder with its record.
+
+    A record speaks for itself, but for its protocol when all classes were tested: its folder says that.
+    """
+    for path in sorted(directory.rglob("results.jsonl"), key=natural_key):
+        folder = RUN_FOLDER.search(path.parent.absolute().as_posix())
+        label = path.parent.parent.name
+        for record in read_results(path):
+            subset = record["subsample_classes"]
+            kind = subset if subset in SUBSETS else PARTS.get(folder[1]) if folder else None
+            if record["split"] == "test" and kind:
+                dataset, trainer = record["dataset"], record["method"]
+                yield named_run(kind, dataset, trainer, label, record["shots"], record["seed"]), record
+
+
+def begun_runs(directory: Path) -> Iterator[Run]:
+    """Every run that left a log, finished or not; folders say what they are."""
+    for log in directory.rglob("log.txt"):
+        match = RUN_FOLDER.search(log.parent.absolute().as_posix())
+        if match is not None and match[1] in PARTS:
+            part, dataset, shots, trainer, label, seed = match.groups()
+            yield named_run(PARTS[part], dataset, trainer, label, int(shots), int(seed))
+
+
+def named_run(kind: str, dataset: str, trainer: str, label: str, shots: int, seed: int) -> Run:
+    cfg, variant, source = split_label(label, trainer)
+    return Run(kind, dataset_name(dataset), method_name(trainer, variant), cfg, source, shots, seed)
+
+
+def collect(directory: Path, protocol: Protocol, what: str) -> dict[Row, Runs]:
+    """All runs of a protocol anywhere below a folder. Of several results for one run the newest counts.
+
+    Raises FileNotFoundError for a wrong folder and ValueError where it holds no result.
+    """
+    rows: dict[Row, Runs] = defaultdict(Runs)
+    times: dict[tuple[Row, Column, int], str] = {}
+    finished = list(finished_runs(existing_folder(directory)))
+    registered = {run.dataset for run, _ in finished}
+
+    def place_of(run: Run) -> tuple[Row, Column] | None:
+        # folders are named after the configuration file, results after the data set's class: EuroSAT, eurosat
+        source = dataset_name(run.source, registered)
+        return protocol(run._replace(dataset=dataset_name(run.dataset, registered), source=source))
+
+    for run, record in finished:
+        if (place := place_of(run)) is None:
+            continue
+        key = (*place, run.seed)
+        if str(record["time"]) >= times.get(key, ""):
+            times[key] = str(record["time"])
+            rows[place[0]].accuracy[place[1], run.seed] = record["metrics"]["accuracy"]
+    if not rows:
+        raise ValueError(f"directory: no results.jsonl below {directory} holds {what}")
+    for run in begun_runs(directory):
+        if (place := place_of(run)) is not None:
+            rows[place[0]].begun.add((place[1], run.seed))
+    return dict(rows)
+
+
+def seeds_by_dataset(rows: dict[Row, Runs]) -> dict[str, set[int]]:
+    """The seeds that a row should have are all those seen on its data set."""
+    seeds: dict[str, set[int]] = defaultdict(set)
+    for row, runs in rows.items():
+        seeds[row.dataset] |= runs.seeds
+    return seeds
+
+
+def shown_methods(rows: Iterable[Row]) -> dict[Row, str]:
+    """The methods' names, with the configuration where a data set has several of one method.
+
+    With the shots, too, where a data set has several; 0, unlabelled images or none, is no number of shots.
+    """
+    configs, shots = defaultdict(set), defaultdict(set)
+    for row in (rows := list(rows)):
+        configs[row.dataset, row.method].add(row.cfg)
+        shots[row.dataset].update({row.shots} - {0})
+    shown = {}
+    for row in rows:
+        details = [row.cfg] if len(configs[row.dataset, row.method]) > 1 else []
+        details += [f"{row.shots} shots"] if row.shots and len(shots[row.dataset]) > 1 else []
+        shown[row] = f"{row.method} ({', '.join(details)})" if details else row.method
+    return shown
+
+
+def row_rank(row: Row) -> tuple[object, ...]:
+    """Sorts rows by data set and method, as the papers do."""
+    return (dataset_rank(row.dataset), method_rank(row.method), row.cfg, row.shots)
+
+
+def averages(rows: dict[Row, Runs]) -> dict[Row, Runs]:
+    """The mean over all data sets of ``rows`` for each method, by column and seed, as the papers report it.
+
+    What lacks on one data set lacks in the average.
+    """
+    datasets = {row.dataset for row in rows}
+    result = {}
+    for method, cfg, shots in {row[1:] for row in rows}:
+        runs = [rows.get(Row(name, method, cfg, shots), Runs()) for name in datasets]
+        everywhere = set.intersection(*(set(part.accuracy) for part in runs))
+        mean = {key: statistics.fmean(part.accuracy[key] for part in runs) for key in everywhere}
+        begun = set().union(*(part.begun | set(part.accuracy) for part in runs))
+        result[Row(f"{AVERAGE}{len(datasets)}", method, cfg, shots)] = Runs(mean, begun)
+    return result

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# MaPLe on all classes of the source: bash scripts/maple/xd_train.sh SEED [SOURCE]
+source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
+xd_train maple "$@"
