@@ -30,7 +30,8 @@ class TrainerBase:
     Attributes:
         epoch: the current epoch, from 0.
         start_epoch, max_epoch: the range of epochs of this run.
-        epochs_trained: epochs of training behind the current weights.
+        epochs_trained: epochs of training behind the current weights; None when unknown, such as after a
+            ``load_model`` of a subclass that does not set it.
         best_result: the best validation result so far.
     """
 
@@ -40,7 +41,8 @@ class TrainerBase:
         self._scheds: dict[str, Any] = OrderedDict()
         self._writer: Any = None
         self._guard = LossGuard()
-        self.start_epoch = self.epoch = self.max_epoch = self.epochs_trained = 0
+        self.start_epoch = self.epoch = self.max_epoch = 0
+        self.epochs_trained: int | None = None
         self.batch_idx = self.num_batches = 0
         self.best_result: float = -np.inf
         self.output_dir = ""

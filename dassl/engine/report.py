@@ -19,8 +19,11 @@ from dassl.utils import atomic_path, git_commit, mkdir_if_missing
 logger = logging.getLogger(__name__)
 
 
-def append_result(cfg: CfgNode, split: str, epoch: int, results: Mapping[str, float]) -> None:
-    """Append a line to ``<OUTPUT_DIR>/results.jsonl``; ``epoch`` epochs of training lie behind it."""
+def append_result(cfg: CfgNode, split: str, epoch: int | None, results: Mapping[str, float]) -> None:
+    """Append a line to ``<OUTPUT_DIR>/results.jsonl``.
+
+    ``epoch`` epochs of training lie behind the weights, None when unknown.
+    """
     record = {
         "method": cfg.TRAINER.NAME,
         "dataset": cfg.DATASET.NAME,

@@ -49,6 +49,8 @@ class SimpleTrainer(TrainerBase):
         self.cfg = cfg
         self.build_data_loader()
         self.build_model()
+        if not self.get_model_names():  # nothing to train or load, such as zero-shot
+            self.epochs_trained = 0
         self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
 
     def check_cfg(self, cfg: CfgNode) -> None:
@@ -112,9 +114,12 @@ class SimpleTrainer(TrainerBase):
             self.save_model(self.epoch, self.output_dir)
 
     def after_train(self) -> None:
+        # Existing scripts count the results behind a line that is exactly this.
+        logger.info("Finish training")
         logger.info("Training took %s", timedelta(seconds=round(time.time() - self.time_start)))
         if not self.cfg.TEST.NO_TEST:
             if self.cfg.TEST.FINAL_MODEL == "best_val":
+                self.epochs_trained = None
                 self.load_model(self.output_dir)
             self.test()
         self.close_writer()

@@ -10,7 +10,7 @@ import torch
 
 from dassl.engine.resume import RESUME_FILE
 from dassl.utils import load_checkpoint
-from tests.dassl.tiny import let_die, tiny_cfg, tiny_trainer, write_images
+from tests.dassl.tiny import TinyCoOp, let_die, tiny_cfg, tiny_trainer, write_images
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED = -9
@@ -88,6 +88,8 @@ def test_same_command_after_a_kill(finished, images, tmp_path):
     assert again.returncode == 0, again.stderr
     assert "Resuming" in again.stdout
     log = (tmp_path / "log.txt").read_text()
+    # Dassl's scripts count a result only behind this very line.
+    assert "\nFinish training\n" in log.partition("=> result\n")[0]
     assert log == again.stdout and "\n=> result\n* total: 9\n" in log
     assert torch.equal(weights_of(tmp_path), weights_of(finished))
     assert not (tmp_path / RESUME_FILE).exists()
@@ -168,6 +170,24 @@ def test_best_val(images, tmp_path):
     accuracies = [r["metrics"]["accuracy"] for r in records[:4]]
     assert best["val_result"] == max(accuracies)
     assert best["epoch"] == accuracies.index(max(accuracies)) + 1 == records[-1]["epoch"]
+
+
+class OwnLoading(TinyCoOp):
+    """Loads its checkpoints itself, as the original CoOp does."""
+
+    def load_model(self, directory, epoch=None):
+        name = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
+        weights = load_checkpoint(f"{directory}/prompt_learner/{name}")["state_dict"]
+        self._models["prompt_learner"].load_state_dict(weights, strict=False)
+
+
+def test_no_epoch_is_recorded_where_it_is_unknown(finished, images, tmp_path):
+    trainer = OwnLoading(tiny_cfg(tmp_path, images))
+    trainer.load_model(str(finished), epoch=4)
+    trainer.test()
+    OwnLoading(tiny_cfg(tmp_path, images, "TEST.FINAL_MODEL", "best_val")).train()
+    records = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [r["epoch"] for r in records] == [None, 1, 2, 3, 4, None]
 
 
 def test_nan_loss(images, tmp_path):
