@@ -107,7 +107,7 @@ class PromptTrainer(TrainerX):
     MODEL_NAME = "prompt_learner"
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
-        """The tuned part. ``clip_model`` is float32 and on the CPU here."""
+        """The tuned part. ``clip_model`` is float32 here, and on the run's device."""
         raise NotImplementedError
 
     def assemble(self, clip_model: CLIP, learner: PromptLearner) -> PromptedCLIP:
@@ -122,7 +122,7 @@ class PromptTrainer(TrainerX):
         self.precision = supported_precision(
             f"TRAINER.{self.NODE}.PREC", cfg.TRAINER[self.NODE].PREC, self.device
         )
-        clip_model = load_clip(cfg)
+        clip_model = load_clip(cfg).to(self.device)
         learner = self.build_learner(clip_model, self.dm.dataset.classnames)
         clip.set_precision(clip_model, tower_dtype(self.precision))
         self.model = self.assemble(clip_model, learner).to(self.device)

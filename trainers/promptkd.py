@@ -161,7 +161,7 @@ class PromptKD(PromptTrainer):
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         options = self.cfg.TRAINER.PROMPTKD
         self.teacher_state = load_checkpoint(str(self.teacher_checkpoint))["state_dict"]
-        self.teacher_clip = clip.load(options.TEACHER_PATH or options.TEACHER_NAME)
+        self.teacher_clip = clip.load(options.TEACHER_PATH or options.TEACHER_NAME, self.device)
         return StudentLearner(
             clip_model,
             self.teacher_clip,
@@ -187,7 +187,7 @@ class PromptKD(PromptTrainer):
             raise ValueError(f"TRAINER.PROMPTKD.TEACHER_DIR: {self.teacher_checkpoint}: {error}") from error
         clip.set_precision(self.teacher_clip, tower_dtype(self.precision))
         teacher = PromptedCLIP(self.teacher_clip, prompts).to(self.device)
-        return DistilledCLIP(clip_model.to(self.device), learner, teacher)
+        return DistilledCLIP(clip_model, learner, teacher)
 
     def compute_loss(self, batch: Mapping[str, Any]) -> StepOutput:
         """Kullback-Leibler divergence from the teacher's class probabilities (the PromptKD paper's Eq. 4)."""

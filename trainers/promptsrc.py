@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from clip import CLIP, tokenize
+from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from trainers.base import View
 from trainers.ivlp import IVLP
 from trainers.prompts import PromptLearner
-from trainers.templates import ENSEMBLE_TEMPLATES
+from trainers.templates import ENSEMBLE_TEMPLATES, ensemble_features
 
 
 @TRAINER_REGISTRY.register()
@@ -46,9 +46,12 @@ class PromptSRC(IVLP):
         super().check_cfg(cfg)
         if (std := cfg.TRAINER.PROMPTSRC.GPA_STD) <= 0:
             raise ValueError(f"TRAINER.PROMPTSRC.GPA_STD is {std}; it must be above 0")
+        gaussian_weights(cfg.OPTIM.MAX_EPOCH, cfg.TRAINER.PROMPTSRC.GPA_MEAN, std)
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
-        self.fixed_text_features = frozen_text_features(clip_model, classnames).to(self.device)
+        self.fixed_text_features = ensemble_features(
+            clip_model, classnames, ENSEMBLE_TEMPLATES, normalize_each=False
+        )  # [C, E]
         learner = super().build_learner(clip_model, classnames)
         self.mean_prompts = {key: torch.zeros_like(leaf) for key, leaf in learner.tuned_tensors().items()}
         return learner
@@ -92,16 +95,15 @@ class PromptSRC(IVLP):
 
 
 def gaussian_weights(epochs: int, mean: float, std: float) -> list[float]:
-    """Weights of epochs 1 .. ``epochs``, a Gaussian density scaled to sum 1 (the PromptSRC paper's Eq. 7)."""
+    """Weights of epochs 1 .. ``epochs``, a Gaussian density scaled to sum 1 (the PromptSRC paper's Eq. 7).
+
+    Raises:
+        ValueError: the density vanishes on all of them.
+    """
     density = [math.exp(-((epoch - mean) ** 2) / (2 * std**2)) for epoch in range(1, epochs + 1)]
-    return [value / sum(density) for value in density]
-
-
-@torch.no_grad()
-def frozen_text_features(clip_model: CLIP, classnames: Sequence[str]) -> Tensor:
-    """[C, E]: zero-shot text features averaged over 60 templates before they are normalised."""
-    total = torch.zeros(len(classnames), clip_model.arch.embed_dim)
-    for template in ENSEMBLE_TEMPLATES:
-        texts = [template.format(name.replace("_", " ")) for name in classnames]
-        total += clip_model.encode_text(tokenize(texts, clip_model.arch.context_length))
-    return F.normalize(total / len(ENSEMBLE_TEMPLATES), dim=-1)
+    if not (total := sum(density)):
+        raise ValueError(
+            f"TRAINER.PROMPTSRC.GPA_MEAN is {mean} and GPA_STD {std}: no epoch of OPTIM.MAX_EPOCH {epochs} "
+            "gets any weight; bring the mean into the range of the epochs"
+        )
+    return [value / total for value in density]

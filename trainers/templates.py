@@ -1,6 +1,14 @@
-"""Hand-written prompt templates of the CoOp family."""
+"""Hand-written prompt templates of the CoOp family, and text features averaged over them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clip import CLIP, tokenize
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 
@@ -95,3 +103,21 @@ ENSEMBLE_TEMPLATES = (
     "a pixelated photo of a {}.",
     "itap of the {}.",
 )
+
+
+@torch.no_grad()
+def ensemble_features(
+    model: CLIP, classnames: Sequence[str], templates: Sequence[str], normalize_each: bool = True
+) -> Tensor:
+    """Zero-shot text features [C, E] averaged over templates, L2-normalised.
+
+    Args:
+        normalize_each: also normalise before averaging, as CLIP's ensembles do; PromptSRC's do not.
+    """
+    device = model.positional_embedding.device
+    total = torch.zeros(len(classnames), model.arch.embed_dim, device=device)
+    for template in templates:
+        texts = [template.format(name.replace("_", " ")) for name in classnames]
+        features = model.encode_text(tokenize(texts, model.arch.context_length).to(device))
+        total += F.normalize(features, dim=-1) if normalize_each else features
+    return F.normalize(total / len(templates), dim=-1)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from clip import CLIP, tokenize
 from dassl.engine import TRAINER_REGISTRY, TrainerX
 from trainers.base import load_clip
-from trainers.templates import SELECTED_TEMPLATES, dataset_template
+from trainers.templates import SELECTED_TEMPLATES, dataset_template, ensemble_features
 
 
 @TRAINER_REGISTRY.register()
@@ -47,14 +43,3 @@ class ZeroshotCLIP2(ZeroshotCLIP):
     def templates(self) -> list[str]:
         own = [] if self.cfg.DATASET.NAME == "ImageNet" else super().templates()
         return [*SELECTED_TEMPLATES, *own]
-
-
-@torch.no_grad()
-def ensemble_features(model: CLIP, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
-    """Normalised mean over templates of the normalised text features: [C, E]."""
-    device = model.positional_embedding.device
-    total = torch.zeros(len(classnames), model.arch.embed_dim, device=device)
-    for template in templates:
-        texts = [template.format(name.replace("_", " ")) for name in classnames]
-        total += F.normalize(model.encode_text(tokenize(texts, model.arch.context_length).to(device)), dim=-1)
-    return F.normalize(total / len(templates), dim=-1)
