@@ -192,7 +192,7 @@ test_run() { # DIR; train_dir is empty for a method without training
             fail "nothing trained in $train_dir yet: bash ${script/_test.sh/_train.sh} $train_words comes first"
         how+=(--model-dir "$train_dir" --load-epoch "$epoch")
     fi
-    say "testing on the $subset classes of $dataset: $dir"
+    say "testing on $dataset, $subset classes: $dir"
     train_py "$dir" "$subset" "${how[@]}"
 }
 
