@@ -6,51 +6,18 @@ import ctypes
 import resource
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
 _STATUS = Path("/proc/self/status")
 
 
-class Stopwatch:
-    """Wall-clock time of finished work: a GPU is waited for. ``total`` adds up what ran while it was on."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.total = 0.0  # seconds
-
-    def now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
-
-    def reset(self) -> None:
-        self.total = 0.0
-
-    @contextmanager
-    def on(self) -> Iterator[None]:
-        started = self.now()
-        yield
-        self.total += self.now() - started
-
-    @contextmanager
-    def wrapping(self, owner: Any, name: str) -> Iterator[None]:
-        """Let the watch be on whenever the method ``name`` of the object ``owner`` runs."""
-        method = getattr(owner, name)
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            with self.on():
-                return method(*args, **kwargs)
-
-        setattr(owner, name, timed)
-        try:
-            yield
-        finally:
-            delattr(owner, name)
+def now(device: torch.device) -> float:
+    """Wall-clock time in seconds when all work so far is finished: a GPU is waited for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 class PeakMemory:

@@ -1,94 +1,141 @@
 """What the original repositories compute in a training step, written plainly on the same towers.
 
-Nothing is saved: 77 tokens for every class, all classes in every step, frozen features computed in every
-step. Loading is left out: a step is given images that were loaded before.
+Nothing is saved: 77 tokens for every class, all classes in every step, and features of frozen prompts in
+every step where the original code computes them there: the tuned prompt's in DPC, the teacher's in PromptKD.
+PromptSRC keeps a second image tower for its frozen features. Loading is left out: a step is given images that
+were loaded before.
 
-Shape legend: n base classes, b images of the mini-batch, L image-text pairs, D text width, E joint width.
+Shape legend: n base classes, b images of the mini-batch, L image-text pairs, U classes among them,
+E joint width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-from yacs.config import CfgNode as CN
+from torch import Tensor
 
-from benchmarks.meters import Stopwatch
-from clip import CLIP, tokenize
-
-CONTEXT = "a photo of a"
+from clip import CLIP
+from trainers.base import PromptTrainer
+from trainers.cocoop import CoCoOp, ConditionalLearner
+from trainers.dpc import DPC
+from trainers.promptkd import PromptKD
+from trainers.prompts import PromptLearner, TextPrompts
+from trainers.promptsrc import PromptSRC
 
 
 class Path77:
-    """Steps of CoOp and of DPC on it; each returns its number of image-text pairs.
+    """Plain steps of a method with the prompts, towers and optimiser of its trainer.
 
     Args:
-        clip: frozen towers.
-        classnames: n names.
-        cfg: of the run; for the mini-batch's and the optimiser's numbers.
-        clock: is on while the text tower runs.
+        trainer: ready for a training step; CoCoOp with DPC is not covered.
     """
 
-    def __init__(self, clip: CLIP, classnames: Sequence[str], cfg: CN, clock: Stopwatch) -> None:
-        self.clip, self.clock, self.batch_size = clip, clock, cfg.DATALOADER.TRAIN_X.BATCH_SIZE
-        self.device = clip.token_embedding.weight.device
-        self.tokens = tokenize([f"{CONTEXT} {name}." for name in classnames]).to(self.device)  # [n, 77]
-        self.length = len(CONTEXT.split())
-        with torch.no_grad():
-            embedded = clip.token_embedding(self.tokens[0, 1 : 1 + self.length])
-        self.tuned = embedded.clone()  # P, [M, D]
-        self.ctx = nn.Parameter(embedded.clone())
-        self.optim = torch.optim.SGD([self.ctx], lr=cfg.OPTIM.LR, momentum=0.9, weight_decay=5e-4)
-        self.use_classes(len(classnames))
+    def __init__(self, trainer: PromptTrainer) -> None:
+        assert not isinstance(trainer, DPC) or not isinstance(trainer, CoCoOp)
+        self.trainer, self.model, self.device = trainer, trainer.model, trainer.device
+        self.learner: PromptLearner = trainer.model.prompt_learner
+        self.batch_size = trainer.cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+        self.text_clip: CLIP = self.model.teacher.clip if isinstance(trainer, PromptKD) else self.model.clip
+        if isinstance(trainer, PromptSRC):
+            self.second_tower = deepcopy(self.model.clip.visual)
 
-    def use_classes(self, n: int) -> None:
-        """Work with the first n classes only."""
-        with torch.no_grad():
-            self.embeddings = self.clip.token_embedding(self.tokens[:n])  # [n, 77, D]
-        self.eot = self.tokens[:n].argmax(dim=1)
+    def step(self, batch: Mapping[str, Any]) -> int:
+        """One update on a batch with ``img`` [L, 3, H, W] and ``label`` [L]; returns L."""
+        with self.trainer.autocast():
+            loss = self.loss(batch)
+        self.trainer._update(loss)
+        loss.item()
+        return len(batch["label"])
 
-    def batch_for(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The same batch with labels among the classes in use."""
-        return {"img": batch["img"], "label": batch["label"] % len(self.eot)}
-
-    def text_features(self, ctx: Tensor) -> Tensor:  # [n, E]
-        suffix = self.embeddings[:, 1 + self.length :]
-        prompts = torch.cat([self.embeddings[:, :1], ctx.expand(len(suffix), -1, -1), suffix], dim=1)
-        return F.normalize(self.clip.encode_embeddings(prompts, self.eot).float(), dim=-1)
-
-    def image_features(self, images: Tensor) -> Tensor:  # [B, E]
-        return F.normalize(self.clip.encode_image(images).float(), dim=-1)
-
-    def coop_step(self, batch: dict[str, Any]) -> int:
+    def loss(self, batch: Mapping[str, Any]) -> Tensor:
+        """What the step minimises."""
         images, labels = batch["img"].to(self.device), batch["label"].to(self.device)
-        images = self.image_features(images)
-        with self.clock.on():
-            texts = self.text_features(self.ctx)
-        logits = self.clip.logit_scale.exp() * images @ texts.t()
-        self._update(F.cross_entropy(logits, labels))
-        return len(images)
+        if isinstance(self.trainer, DPC):
+            self.negatives(images[: self.batch_size])
+            return self.contrastive(images, labels)
+        features = self.model.image_features(images)
+        if isinstance(self.trainer, CoCoOp):
+            return F.cross_entropy(self.conditional_logits(features), labels)
+        if isinstance(self.trainer, PromptKD):
+            return self.distillation(images, self.model.logits(features, self.model.text_features()))
+        texts = self.text_features(self.learner.text_prompts())
+        logits = self.model.logits(features, texts)
+        return F.cross_entropy(logits, labels) + self.self_consistency(images, features, texts, logits)
 
-    def dpc_step(self, batch: dict[str, Any]) -> int:
-        images, labels = batch["img"].to(self.device), batch["label"].to(self.device)
-        with torch.no_grad():  # the sampler's query
-            query = self.image_features(images[: self.batch_size])
-            with self.clock.on():
-                tuned = self.text_features(self.tuned)
-            (query @ tuned.t()).topk(min(8, len(tuned))).indices.tolist()
-        features = self.image_features(images)
-        with self.clock.on():
-            texts = self.text_features(self.ctx)[labels]  # [L, E]
-        logits = self.clip.logit_scale.exp() * features @ texts.t()
+    def text_features(self, prompts: TextPrompts) -> Tensor:
+        """[n, E] of prompts filled up to the whole context."""
+        x, eot, deep = prompts
+        padding = self.text_clip.token_embedding.weight[0]
+        missing = self.text_clip.arch.context_length - x.shape[1]
+        x = torch.cat([x, padding.expand(len(x), missing, -1)], dim=1)
+        return F.normalize(self.text_clip.encode_embeddings(x, eot, deep).float(), dim=-1)
+
+    def conditional_logits(self, features: Tensor) -> Tensor:
+        """[B, n]; CoCoOp's texts are different for every image."""
+        learner = self.learner
+        assert isinstance(learner, ConditionalLearner)
+        texts = (self.text_features(learner.text_prompts_for(image)) for image in features)
+        return torch.stack(
+            [self.model.logits(image, text) for image, text in zip(features, texts, strict=True)]
+        )
+
+    @torch.no_grad()
+    def teacher_logits(self, images: Tensor) -> Tensor:
+        """[B, n] of PromptKD's frozen teacher."""
+        teacher = self.model.teacher
+        texts = self.text_features(teacher.prompt_learner.text_prompts())
+        return self.model.logits(teacher.image_features(images), texts)
+
+    def distillation(self, images: Tensor, logits: Tensor) -> Tensor:
+        options = self.trainer.cfg.TRAINER.PROMPTKD
+        tau = options.TEMPERATURE
+        student = F.log_softmax(logits / tau, dim=1)
+        teacher = F.softmax(self.teacher_logits(images) / tau, dim=1)
+        return options.KD_WEIGHT * tau**2 * F.kl_div(student, teacher, reduction="sum") / logits.numel()
+
+    @torch.no_grad()
+    def negatives(self, images: Tensor) -> list[list[int]]:
+        """The query of DPC's sampler, frozen: Top-K classes of each of the b images."""
+        if isinstance(self.trainer, PromptKD):
+            scores = self.teacher_logits(images)
+        else:
+            assert isinstance(self.trainer, DPC)
+            with self.trainer.dual_prompts.showing("tuned"):
+                features = self.model.image_features(images)
+                scores = features @ self.text_features(self.learner.text_prompts()).t()
+        return scores.topk(min(self.trainer.cfg.TRAINER.DPC.TOPK, scores.shape[1])).indices.tolist()
+
+    def contrastive(self, images: Tensor, labels: Tensor) -> Tensor:
+        """DPC's loss over L pairs; the backbone's own losses see the U classes of the pairs."""
+        features = self.model.image_features(images)
+        texts = self.text_features(self.learner.text_prompts())
+        logits = self.model.logits(features, texts[labels])
         pairs = torch.arange(len(logits), device=self.device)
-        self._update((F.cross_entropy(logits, pairs) + F.cross_entropy(logits.t(), pairs)) / 2)
-        return len(images)
+        loss = F.cross_entropy(logits, pairs) + F.cross_entropy(logits.t(), pairs)
+        classes = labels.unique()
+        logits = self.model.logits(features, texts[classes])
+        return loss + self.self_consistency(images, features, texts[classes], logits, classes)
 
-    def _update(self, loss: Tensor) -> None:
-        with self.clock.on():  # the image tower is frozen: the backward pass is the text tower's
-            self.optim.zero_grad()
-            loss.backward()
-            self.optim.step()
-            loss.item()
+    def self_consistency(
+        self, images: Tensor, features: Tensor, texts: Tensor, logits: Tensor, classes: Tensor | None = None
+    ) -> Tensor:
+        """PromptSRC's three losses; 0 for other methods."""
+        if not isinstance(self.trainer, PromptSRC):
+            return torch.zeros((), device=self.device)
+        options = self.trainer.cfg.TRAINER.PROMPTSRC
+        frozen_texts = self.trainer.fixed_text_features
+        frozen_texts = frozen_texts if classes is None else frozen_texts[classes]
+        with torch.no_grad():
+            frozen_images = F.normalize(self.second_tower(images.to(self.model.clip.dtype)).float(), dim=-1)
+            target = F.log_softmax(self.model.logits(frozen_images, frozen_texts), dim=1)
+        divergence = F.kl_div(F.log_softmax(logits, dim=1), target, reduction="sum", log_target=True)
+        return (
+            options.TEXT_LOSS_WEIGHT * F.l1_loss(texts, frozen_texts)
+            + options.IMAGE_LOSS_WEIGHT * F.l1_loss(features, frozen_images)
+            + divergence / logits.numel()
+        )

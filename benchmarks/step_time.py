@@ -1,17 +1,19 @@
 """Time of a training step and peak memory at ViT-B/16 size, ours beside a plain reference path.
 
-    python benchmarks/step_time.py      CoOp (b = 32) and CoOp_DPC (b = 4, K = 8), n = 50 and 500 base classes
-    python benchmarks/step_time.py --device cpu --steps 5 --classes 50 --methods CoOp_DPC
+    python benchmarks/step_time.py      CoOp, CoOp_DPC and MaPLe, n = 50 and 500 base classes
+    python benchmarks/step_time.py --methods all
+    python benchmarks/step_time.py --device cpu --steps 1 --classes 50 --methods PromptSRC_DPC
 
 Ours is the project's trainer, from its own loader through ``forward_backward``, with the settings of
 ``configs/trainers``. The reference (`reference.py`) computes what the original repositories do in a step.
-Weights, images and class names are random: only shapes matter. Each case is a process of its own, in which
-both paths run.
+Weights, images and class names are random: only shapes matter; PromptKD's teacher is of ViT-B/16 size too.
+Each case is a process of its own, in which both paths run.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import subprocess
@@ -21,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -32,10 +35,10 @@ sys.path.insert(0, str(ROOT))
 import train  # noqa: E402
 from benchmarks import reference  # noqa: E402
 from benchmarks.measure import Cost, measure, scaled_up  # noqa: E402
-from benchmarks.meters import Stopwatch  # noqa: E402
 from clip import CLIP, Architecture  # noqa: E402
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum  # noqa: E402
 from dassl.engine import build_trainer  # noqa: E402
+from trainers import promptsrc  # noqa: E402
 from trainers.dpc.loader import Ranking  # noqa: E402
 
 VIT_B16 = Architecture(
@@ -49,7 +52,20 @@ VIT_B16 = Architecture(
     transformer_width=512,
     transformer_layers=12,
 )
-CONFIGS = {"CoOp": "vit_b16_ep20_ctxv1", "CoOp_DPC": "vit_b16_ep20"}
+CONFIGS = {
+    "CoOp": "vit_b16_ep20_ctxv1",
+    "CoOp_DPC": "vit_b16_ep20",
+    "CoCoOp": "vit_b16_c4_ep10_batch1_ctxv1",
+    "IVLP": "vit_b16_c2_ep5_batch4_2+2ctx",
+    "MaPLe": "vit_b16_c2_ep5_batch4_2ctx",
+    "MaPLe_DPC": "vit_b16_c2_ep5_batch4_2ctx",
+    "PromptSRC": "vit_b16_c2_ep20_batch4_4+4ctx",
+    "PromptSRC_DPC": "vit_b16_c2_ep20_batch4_4+4ctx",
+    "PromptKD": "vit_b16_c2_ep20_batch8_4+4ctx",
+    "PromptKD_DPC": "vit_b16_c2_ep20_batch4_4+4ctx",
+}
+DEFAULT_METHODS = ["CoOp", "CoOp_DPC", "MaPLe"]
+WARMUP = {"cpu": 1, "cuda": 5}  # steps before the measured ones
 RESULT_FILE = "result.json"
 SHOTS = 16
 # On the CPU the reference is measured with so many classes at most and scaled up: with 500 it would take
@@ -80,27 +96,41 @@ class Random(DatasetBase):
 # ---- one case, in its own process --------------------------------------------------------------------------
 
 
-def make_trainer(method: str, classes: int, folder: Path, device: str) -> Any:
-    """The project's trainer with the settings of its configuration file."""
+def make_trainer(method: str, classes: int, folder: Path, device: str, *options: object) -> Any:
+    """The project's trainer with the settings of its configuration file; what it builds on is untrained.
+
+    Args:
+        folder: holds ``clip.pt``, which is the CLIP of a teacher too, and images.
+        options: KEY VALUE ... beside those of the file.
+    """
     os.environ["BENCHMARK_CLASSES"] = str(classes)
-    runs = {name: folder / f"{name}-{classes}" for name in CONFIGS}
-    arguments = {
+    arguments: dict[str, object] = {
         "--trainer": method,
         "--seed": 1,
         "--root": folder,
-        "--output-dir": runs[method],
+        "--output-dir": folder / f"{method}-{classes}",
         "--config-file": ROOT / "configs/trainers" / method / f"{CONFIGS[method]}.yaml",
         "DATASET.NAME": "Random",
         "MODEL.BACKBONE.PATH": folder / "clip.pt",
         "USE_CUDA": device == "cuda",
     }
-    backbone = method.removesuffix("_DPC")
-    if method != backbone:
-        start = make_trainer(backbone, classes, folder, device)
+
+    def untrained(backbone: str) -> str:
+        start = make_trainer(backbone, classes, folder, device, *options)
         start.save_model(0, start.output_dir)
-        arguments["TRAINER.DPC.BACKBONE_DIR"] = start.output_dir
-    args = train.parse_arguments([str(word) for pair in arguments.items() for word in pair])
-    trainer = build_trainer(train.setup_cfg(args))
+        return start.output_dir
+
+    backbone = method.removesuffix("_DPC")
+    if backbone == "PromptKD":
+        arguments["TRAINER.PROMPTKD.TEACHER_PATH"] = folder / "clip.pt"
+        arguments["TRAINER.PROMPTKD.TEACHER_DIR"] = untrained("PromptSRC")
+    if method != backbone:
+        arguments["TRAINER.DPC.BACKBONE_DIR"] = untrained(backbone)
+    words = [str(word) for pair in arguments.items() for word in pair]
+    args = train.parse_arguments([*words, *map(str, options)])
+    # The averaged frozen text features are computed once a run: one template does.
+    with patch.object(promptsrc, "ENSEMBLE_TEMPLATES", promptsrc.ENSEMBLE_TEMPLATES[:1]):
+        trainer = build_trainer(train.setup_cfg(args))
     if method != backbone:
         rank = trainer.rank
         # Random weights give all images the same hard negatives. Other scores give a step about as many
@@ -132,53 +162,62 @@ def training_steps(trainer: Any) -> Iterator[dict[str, Any]]:
         trainer.epoch += 1
 
 
-def run_case(method: str, classes: int, folder: Path, device: str, steps: int) -> dict[str, Cost]:
-    torch.manual_seed(0)
+def measure_ours(
+    method: str, classes: int, folder: Path, device: str, steps: int
+) -> tuple[Cost, dict[str, Any]]:
+    """The trainer's cost, and the last batch of it."""
     trainer = make_trainer(method, classes, folder, device)
-    clock = Stopwatch(trainer.device)
-    on_cpu = trainer.device.type == "cpu"
-    warmup = 1 if on_cpu else 5
     batches = training_steps(trainer)
     batch: dict[str, Any] = {}
 
-    def our_step() -> int:
+    def step() -> int:
         batch.update(next(batches))
         trainer.forward_backward(batch)
         return len(batch["label"])
 
-    # the image tower is frozen: the backward pass is the text tower's
-    with clock.wrapping(trainer.model, "text_features"), clock.wrapping(trainer, "_update"):
-        ours = measure(our_step, steps, warmup, clock)
+    return measure(step, steps, WARMUP[device], trainer.device), batch
 
-    plain = reference.Path77(trainer.model.clip, trainer.dm.dataset.classnames, trainer.cfg, clock)
-    plain_step = plain.dpc_step if method.endswith("_DPC") else plain.coop_step
 
-    def with_classes(n: int) -> Cost:
-        plain.use_classes(n)
-        data = plain.batch_for(batch)
-        if on_cpu:  # its steps are long, and the process is warm
-            return measure(lambda: plain_step(data), max(1, steps // 2), 0, clock)
-        return measure(lambda: plain_step(data), steps, warmup, clock)
+def measure_plain(
+    method: str, classes: int, folder: Path, device: str, steps: int, batch: dict[str, Any]
+) -> Cost:
+    """The plain path's cost, on ``batch`` with labels among the classes."""
+    trainer = make_trainer(method, classes, folder, device)
+    trainer.set_model_mode("train")
+    plain = reference.Path77(trainer)
+    batch = {"img": batch["img"], "label": batch["label"] % classes}
+    if device == "cpu":  # its steps are long, and the process is warm
+        return measure(lambda: plain.step(batch), max(1, steps // 2), 0, trainer.device)
+    return measure(lambda: plain.step(batch), steps, WARMUP[device], trainer.device)
 
-    if on_cpu and classes > REFERENCE_CLASSES:
-        half, full = with_classes(REFERENCE_CLASSES // 2), with_classes(REFERENCE_CLASSES)
+
+def run_case(method: str, classes: int, folder: Path, device: str, steps: int) -> dict[str, Cost]:
+    torch.manual_seed(0)
+    ours, batch = measure_ours(method, classes, folder, device, steps)
+
+    def plain(n: int) -> Cost:
+        gc.collect()  # else the trainer before would count as this one's memory
+        return measure_plain(method, n, folder, device, steps, batch)
+
+    if device == "cpu" and classes > REFERENCE_CLASSES:
+        half, full = plain(REFERENCE_CLASSES // 2), plain(REFERENCE_CLASSES)
         return {"ours": ours, "reference": scaled_up(half, full, REFERENCE_CLASSES, classes)}
-    return {"ours": ours, "reference": with_classes(classes)}
+    return {"ours": ours, "reference": plain(classes)}
 
 
 # ---- all cases ---------------------------------------------------------------------------------------------
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, arch: Architecture = VIT_B16) -> None:
     """Random weights and images."""
     torch.manual_seed(0)
-    torch.save(CLIP.create(VIT_B16).state_dict(), folder / "clip.pt")
+    torch.save(CLIP.create(arch).state_dict(), folder / "clip.pt")
     rng = np.random.default_rng(0)
     for i in range(IMAGES):
         Image.fromarray(rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)).save(folder / f"{i:03d}.png")
 
 
-HEADER = """| method | n | pairs L | path | s / step | text tower | TFLOP / step | peak memory (GB) |
+HEADER = """| method | n | pairs L | path | s / step | TFLOP / step | of it text tower | peak memory (GB) |
 | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |"""
 
 
@@ -186,10 +225,10 @@ def show(method: str, classes: int, costs: dict[str, Cost]) -> str:
     rows = []
     for path, cost in costs.items():
         about = "~" if cost.scaled_from else ""
-        share = cost.text_seconds / cost.seconds
+        share = cost.text_flops / cost.flops
         rows.append(
-            f"| {method} | {classes} | {cost.pairs:.1f} | {path} | {about}{cost.seconds:.3f} | {share:.0%} "
-            f"| {about}{cost.flops / 1e12:.2f} | {about}{cost.peak_bytes / 1e9:.2f} |"
+            f"| {method} | {classes} | {cost.pairs:.1f} | {path} | {about}{cost.seconds:.3f} "
+            f"| {about}{cost.flops / 1e12:.2f} | {share:.0%} | {about}{cost.peak_bytes / 1e9:.2f} |"
         )
     ours, plain = costs["ours"], costs["reference"]
     time, work, memory = (
@@ -200,7 +239,7 @@ def show(method: str, classes: int, costs: dict[str, Cost]) -> str:
             (plain.peak_bytes, ours.peak_bytes),
         )
     )
-    rows.append(f"| {method} | {classes} | | reference / ours | {time} | | {work} | {memory} |")
+    rows.append(f"| {method} | {classes} | | reference / ours | {time} | {work} | | {memory} |")
     return "\n".join(rows)
 
 
@@ -209,15 +248,15 @@ def conclude(table: dict[tuple[str, int], dict[str, Cost]]) -> list[str]:
     lines = []
     if any(costs["reference"].scaled_from for costs in table.values()):
         lines.append(f"~ measured with {REFERENCE_CLASSES} classes and scaled up.")
-    cases = sorted(classes for method, classes in table if method == "CoOp_DPC")
-    if len(cases) > 1:
-        few, many = (table["CoOp_DPC", n]["ours"] for n in (cases[0], cases[-1]))
-        lines.append(
-            f"A step of CoOp_DPC at n = {cases[-1]} takes {many.seconds / few.seconds:.2f} x the time and "
-            f"{many.flops / few.flops:.2f} x the FLOP of one at n = {cases[0]}, for "
-            f"{many.pairs / few.pairs:.2f} x the pairs; {many.text_seconds / many.seconds:.0%} of it is the "
-            f"text tower's, and the peak is {many.peak_bytes / 1e9:.2f} GB."
-        )
+    for method in dict.fromkeys(method for method, _ in table if method.endswith("_DPC")):
+        cases = sorted(classes for other, classes in table if other == method)
+        few, many = (table[method, n]["ours"] for n in (cases[0], cases[-1]))
+        if len(cases) > 1:
+            lines.append(
+                f"A step of {method} at n = {cases[-1]} takes {many.seconds / few.seconds:.2f} x the time "
+                f"and {many.flops / few.flops:.2f} x the FLOP of one at n = {cases[0]}, for "
+                f"{many.pairs / few.pairs:.2f} x the pairs."
+            )
     return lines
 
 
@@ -228,9 +267,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--steps", type=int, help="measured steps (default: 2 on the CPU, 30 on a GPU)")
     parser.add_argument("--classes", type=int, nargs="+", default=[50, 500], help="numbers of base classes n")
-    parser.add_argument("--methods", nargs="+", choices=CONFIGS, default=list(CONFIGS))
+    parser.add_argument("--methods", nargs="+", choices=[*CONFIGS, "all"], default=DEFAULT_METHODS)
     parser.add_argument("--case", nargs=3, metavar=("METHOD", "N", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    if "all" in args.methods:
+        args.methods = list(CONFIGS)
     args.steps = args.steps or (2 if args.device == "cpu" else 30)
     return args
 

@@ -2,71 +2,80 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
-from yacs.config import CfgNode as CN
 
 from benchmarks.measure import Cost, measure, scaled_up
-from benchmarks.meters import PeakMemory, Stopwatch
-from benchmarks.reference import CONTEXT, Path77
-from benchmarks.step_time import spread_out
-from trainers.base import PromptedCLIP
-from trainers.coop import CoOp, CoOpLearner
+from benchmarks.meters import PeakMemory
+from benchmarks.reference import Path77
+from benchmarks.step_time import (
+    CONFIGS,
+    DEFAULT_METHODS,
+    make_trainer,
+    parse_args,
+    prepare,
+    spread_out,
+    training_steps,
+)
+from tests.conftest import TINY
 from trainers.dpc.loader import Ranking
 
-NAMES = ["forest", "annual crop land", "sea lake", "highway"]
-CFG = CN({"OPTIM": {"LR": 0.1}, "DATALOADER": {"TRAIN_X": {"BATCH_SIZE": 2}}})
+CPU = torch.device("cpu")
+CLASSES = 12
 
 
-@pytest.fixture
-def pair(tiny_clip):
-    """The plain path and the project's model with the same prompts."""
-    options = CoOp.OPTIONS["COOP"].clone()
-    options.CTX_INIT = CONTEXT
-    model = PromptedCLIP(tiny_clip, CoOpLearner(tiny_clip, NAMES, options))
-    return Path77(tiny_clip, NAMES, CFG, Stopwatch(torch.device("cpu"))), model
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("benchmark")
+    prepare(path, TINY)
+    return path
 
 
-def test_features_are_the_projects(pair):
-    plain, model = pair
-    images = torch.randn(3, 3, 32, 32)
-    torch.testing.assert_close(plain.text_features(plain.ctx), model.text_features(), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(
-        plain.image_features(images), model.image_features(images), atol=1e-5, rtol=1e-5
+@pytest.mark.parametrize("method", CONFIGS)
+def test_a_plain_step_is_the_projects(method, folder):
+    """Same loss and the same gradients, with prompts that have left their starting values."""
+    trainer = make_trainer(method, CLASSES, folder, "cpu", "INPUT.SIZE", "(32, 32)")
+    steps = training_steps(trainer)
+    leaves = list(trainer.model.prompt_learner.parameters())
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for leaf in leaves:
+            leaf += 0.02 * torch.randn_like(leaf)
+    batch = next(steps)
+
+    ours = sum(trainer.compute_loss(batch).losses.values())
+    plain = Path77(trainer).loss(batch)
+    torch.testing.assert_close(plain, ours, atol=1e-4, rtol=1e-4)
+    expected, found = (
+        torch.cat([grad.flatten() for grad in torch.autograd.grad(loss, leaves)]) for loss in (ours, plain)
     )
+    assert (expected - found).norm() < 1e-3 * expected.norm()
 
 
-def test_a_coop_step_moves_the_prompt_as_the_project_does(pair):
-    plain, model = pair
-    batch = {"img": torch.randn(4, 3, 32, 32), "label": torch.tensor([0, 1, 2, 3])}
-    plain.coop_step(batch)
-    optim = torch.optim.SGD(model.prompt_learner.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
-    torch.nn.functional.cross_entropy(model(batch["img"]), batch["label"]).backward()
-    optim.step()
-    moved = (plain.ctx - plain.tuned).norm()
-    assert moved > 1e-3
-    assert (plain.ctx - model.prompt_learner.ctx).norm() < 1e-3 * moved
+def test_a_plain_step_costs_more_and_moves_the_prompt(folder):
+    trainer = make_trainer("MaPLe_DPC", CLASSES, folder, "cpu", "INPUT.SIZE", "(32, 32)")
+    batches = training_steps(trainer)
+    ours = measure(lambda: len(trainer.forward_backward(next(batches))) and 1, 1, 1, CPU)
+    before = trainer.model.prompt_learner.proj.weight.detach().clone()
+    batch = next(batches)
+    plain = measure(lambda: Path77(trainer).step(batch), 1, 0, CPU)
+    assert plain.pairs == len(batch["label"])
+    assert plain.text_flops > 4 * ours.text_flops > 0
+    assert plain.flops - plain.text_flops == pytest.approx(ours.flops - ours.text_flops, rel=0.1)
+    assert not torch.equal(before, trainer.model.prompt_learner.proj.weight)
 
 
-def test_a_dpc_step_times_its_text_tower_and_moves_the_prompt(pair):
-    plain, _ = pair
-    plain.dpc_step({"img": torch.randn(3, 3, 32, 32), "label": torch.tensor([2, 0, 1])})
-    assert plain.clock.total > 0
-    assert not torch.equal(plain.ctx, plain.tuned)
-
-
-def test_with_fewer_classes_labels_stay_in_range(pair):
-    plain, _ = pair
-    plain.use_classes(2)
-    batch = plain.batch_for({"img": torch.randn(4, 3, 32, 32), "label": torch.tensor([0, 1, 2, 3])})
-    assert batch["label"].tolist() == [0, 1, 0, 1]
-    assert len(plain.text_features(plain.ctx)) == 2
+def test_all_means_every_method():
+    assert parse_args(["--methods", "all"]).methods == list(CONFIGS)
+    assert parse_args([]).methods == DEFAULT_METHODS
 
 
 def test_scaling_up_keeps_what_does_not_grow_with_the_classes():
     def cost(n: int) -> Cost:
-        """3 s, 1 TFLOP and 1 GB whatever n; 0.1 s in the text tower, 10 GFLOP and 10 MB a class."""
-        return Cost(3 + 0.1 * n, 0.1 * n, 1e12 + n * 1e10, 1e9 + n * 1e7, 32)
+        """1 TFLOP and 1 GB whatever n; 10 GFLOP and 10 MB a class; 1 TFLOP a second."""
+        return Cost(1 + 0.01 * n, 1e12 + n * 1e10, n * 1e10, 1e9 + n * 1e7, 32)
 
     scaled = scaled_up(cost(50), cost(100), 100, 500)
     assert scaled[:5] == pytest.approx(cost(500)[:5])
@@ -74,7 +83,6 @@ def test_scaling_up_keeps_what_does_not_grow_with_the_classes():
 
 
 def test_a_measurement_leaves_the_warm_up_out():
-    clock = Stopwatch(torch.device("cpu"))
     sizes = iter([8, 4, 2])
 
     def step() -> int:
@@ -82,8 +90,8 @@ def test_a_measurement_leaves_the_warm_up_out():
         torch.ones(size, 10) @ torch.ones(10, 10)
         return size
 
-    cost = measure(step, steps=2, warmup=1, clock=clock)
-    assert (cost.pairs, cost.flops) == (3, 2 * 3 * 10 * 10)
+    cost = measure(step, steps=2, warmup=1, device=CPU)
+    assert (cost.pairs, cost.flops, cost.text_flops) == (3, 600, 600)
 
 
 def test_each_image_gets_a_top_k_of_its_own():
@@ -95,23 +103,9 @@ def test_each_image_gets_a_top_k_of_its_own():
 
 
 def test_the_memory_meter_sees_a_peak_that_is_gone():
-    meter = PeakMemory(torch.device("cpu"))
+    meter = PeakMemory(CPU)
     before = meter.peak()
     block = torch.ones(64 * 1024 * 1024)  # 256 MB
     assert block[0] == 1
     del block
     assert meter.peak() - before > 200e6
-
-
-def test_the_stopwatch_wraps_a_method_and_lets_go_of_it():
-    clock = Stopwatch(torch.device("cpu"))
-
-    class Owner:
-        def work(self) -> int:
-            return 7
-
-    owner = Owner()
-    with clock.wrapping(owner, "work"):
-        assert owner.work() == 7
-        assert clock.total > 0
-    assert "work" not in vars(owner)
