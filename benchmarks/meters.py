@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import resource
 import sys
 import time
@@ -28,6 +29,7 @@ class PeakMemory:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        gc.collect()  # models that are no longer used would count
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         elif _STATUS.exists():

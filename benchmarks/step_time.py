@@ -13,7 +13,6 @@ Each case is a process of its own, in which both paths run.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import subprocess
@@ -196,7 +195,6 @@ def run_case(method: str, classes: int, folder: Path, device: str, steps: int) -
     ours, batch = measure_ours(method, classes, folder, device, steps)
 
     def plain(n: int) -> Cost:
-        gc.collect()  # else the trainer before would count as this one's memory
         return measure_plain(method, n, folder, device, steps, batch)
 
     if device == "cpu" and classes > REFERENCE_CLASSES:
