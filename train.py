@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -94,6 +95,9 @@ def run(args: argparse.Namespace) -> None:
         set_random_seed(cfg.SEED)
     if torch.cuda.is_available() and cfg.USE_CUDA:
         torch.backends.cudnn.benchmark = True
+    earlier = io.StringIO()  # there is no log file before all checks are passed
+    handler = logging.StreamHandler(earlier)
+    logging.getLogger().addHandler(handler)
     try:
         trainer = build_trainer(cfg)
     except FileNotFoundError as error:  # say all that is missing at once
@@ -101,9 +105,11 @@ def run(args: argparse.Namespace) -> None:
         if not weights or "CLIP weights" in str(error):
             raise
         raise FileNotFoundError(f"{error}\n{weights}") from error
+    finally:
+        logging.getLogger().removeHandler(handler)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
-    setup_logger(cfg.OUTPUT_DIR)
+    setup_logger(cfg.OUTPUT_DIR, earlier.getvalue())
     logger.info("arguments: %s", " ".join(sys.argv[1:]))
     logger.info("settings:\n%s", cfg)
     logger.info("machine:\n%s", collect_env_info())

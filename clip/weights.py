@@ -51,10 +51,11 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> CLIP:
         ValueError: unknown name, or a file that is no CLIP weights file.
         FileNotFoundError: a path that does not exist, or weights that could not be downloaded.
     """
-    path = find_weights(str(name_or_path)) if str(name_or_path) in _PUBLISHED else Path(name_or_path)
-    if not path.exists():
+    name = str(name_or_path)
+    path = find_weights(name) if name in _PUBLISHED else Path(name_or_path).expanduser()
+    if not name or not path.is_file():
         raise FileNotFoundError(
-            f"CLIP weights {str(path)!r} do not exist. Give the path of a weights file, "
+            f"CLIP weights {name!r} are no file. Give the path of a weights file, "
             f"or one of the published names: {', '.join(_PUBLISHED)}."
         )
     return build_model(read_state_dict(path)).to(device)

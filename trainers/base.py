@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -23,8 +24,9 @@ from clip import CLIP
 from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import load_checkpoint
 from trainers.precision import check_precision, supported_precision, tower_dtype
-from trainers.prompts import PromptLearner
+from trainers.prompts import PromptLearner, TextPrompts
 
 logger = logging.getLogger(__name__)
 
@@ -69,8 +71,7 @@ class PromptedCLIP(nn.Module):
 
         Normalising is by row, so encoding only some classes gives the rows that Eq. 6-8 select.
         """
-        prompts = self.prompt_learner.text_prompts(classes)
-        return F.normalize(self.clip.encode_embeddings(*prompts).float(), dim=-1)
+        return encode_prompts(self.clip, self.prompt_learner.text_prompts(classes))
 
     def image_features(self, images: Tensor) -> Tensor:
         """[B, E]; without gradient where no tuned tensor enters the image tower."""
@@ -79,8 +80,9 @@ class PromptedCLIP(nn.Module):
             return F.normalize(self.clip.encode_image(images, *prompts).float(), dim=-1)
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
-        """[B, C], cosine similarity over the temperature (Eq. 4)."""
-        return self.clip.logit_scale.exp() * image_features @ text_features.t()
+        """[B, C], cosine similarity over the temperature (Eq. 4), in float32 under autocast too."""
+        with torch.autocast(image_features.device.type, enabled=False):
+            return self.clip.logit_scale.exp() * image_features @ text_features.t()
 
     def class_logits(
         self, image_features: Tensor, text_features: Tensor | None, classes: Tensor | None
@@ -116,6 +118,12 @@ class PromptTrainer(TrainerX):
 
     def check_cfg(self, cfg: CN) -> None:
         check_precision(f"TRAINER.{self.NODE}.PREC", cfg.TRAINER[self.NODE].PREC)
+
+    def check_positive(self, cfg: CN, *options: str) -> None:
+        """Raise ValueError unless these options of the method are 1 or more."""
+        for option in options:
+            if (value := cfg.TRAINER[self.NODE][option]) < 1:
+                raise ValueError(f"TRAINER.{self.NODE}.{option} is {value}; it must be at least 1")
 
     def build_model(self) -> None:
         cfg = self.cfg
@@ -180,6 +188,12 @@ class PromptTrainer(TrainerX):
 
     # -- evaluation -------------------------------------------------------------------------------
 
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load the tuned prompts of a run (see Dassl's ``load_model``)."""
+        if not directory:
+            logger.warning("no --model-dir is given: the prompts are evaluated as initialised, untuned")
+        super().load_model(directory, epoch)
+
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
         self.set_model_mode("eval")
@@ -223,11 +237,7 @@ class PromptTrainer(TrainerX):
     def read_model_checkpoint(self, path: str) -> dict[str, Any]:
         """Read one checkpoint, refusing one that another method of ours wrote."""
         checkpoint = super().read_model_checkpoint(path)
-        method = checkpoint.get("trainer", type(self).__name__)
-        if method != type(self).__name__:
-            raise ValueError(
-                f"{path!r} holds prompts of {method}, but this run is --trainer {type(self).__name__}"
-            )
+        check_method(checkpoint, type(self).__name__, path)
         return checkpoint
 
 
@@ -245,6 +255,33 @@ def load_clip(cfg: CN) -> CLIP:
             f'set INPUT.SIZE "({resolution}, {resolution})"'
         )
     return model
+
+
+def encode_prompts(clip_model: CLIP, prompts: TextPrompts) -> Tensor:
+    """Text features [L, E] of prompts, float32 and L2-normalised."""
+    return F.normalize(clip_model.encode_embeddings(*prompts).float(), dim=-1)
+
+
+def read_prompts(setting: str, path: Path, method: str) -> dict[str, Any]:
+    """A checkpoint of ``method``, ours or the original repository's, that ``setting`` leads to.
+
+    Raises:
+        ValueError: it is damaged, holds no prompts, or those of another method; names ``setting``.
+    """
+    try:
+        checkpoint = load_checkpoint(str(path))
+        if "state_dict" not in checkpoint:
+            raise ValueError(f"{str(path)!r} holds no state_dict")
+        check_method(checkpoint, method, str(path))
+    except ValueError as error:
+        raise ValueError(f"{setting}: {error}") from error
+    return checkpoint
+
+
+def check_method(checkpoint: Mapping[str, Any], method: str, path: str) -> None:
+    """Raise ValueError when another method of ours wrote the checkpoint."""
+    if (written_by := checkpoint.get("trainer", method)) != method:
+        raise ValueError(f"{path!r} holds prompts of {written_by}, but those of {method} are needed")
 
 
 def copy_tensors(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:

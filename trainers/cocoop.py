@@ -9,13 +9,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
 from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
-from trainers.base import PromptedCLIP, PromptTrainer
+from trainers.base import PromptedCLIP, PromptTrainer, encode_prompts
 from trainers.prompts import ContextPrompts, PromptLearner, TextPrompts, starting_context
 
 
@@ -55,8 +54,7 @@ class ConditionalCLIP(PromptedCLIP):
         rows = []
         for features in image_features:  # one text pass an image bounds the memory
             prompts = self.prompt_learner.text_prompts_for(features, classes)
-            text = F.normalize(self.clip.encode_embeddings(*prompts).float(), dim=-1)
-            rows.append(self.logits(features, text))
+            rows.append(self.logits(features, encode_prompts(self.clip, prompts)))
         return torch.stack(rows)
 
 
@@ -72,6 +70,10 @@ class CoCoOp(PromptTrainer):
             }
         )
     }
+
+    def check_cfg(self, cfg: CN) -> None:
+        super().check_cfg(cfg)
+        self.check_positive(cfg, "N_CTX")
 
     def assemble(self, clip_model: CLIP, learner: PromptLearner) -> PromptedCLIP:
         return ConditionalCLIP(clip_model, learner)

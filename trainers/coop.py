@@ -44,6 +44,10 @@ class CoOp(PromptTrainer):
         )
     }
 
+    def check_cfg(self, cfg: CN) -> None:
+        super().check_cfg(cfg)
+        self.check_positive(cfg, "N_CTX")
+
     def read_model_checkpoint(self, path: str) -> dict[str, Any]:
         """Read one checkpoint, refusing class-specific contexts of other classes."""
         checkpoint = super().read_model_checkpoint(path)

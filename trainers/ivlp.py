@@ -14,7 +14,14 @@ from yacs.config import CfgNode as CN
 from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from trainers.base import PromptTrainer
-from trainers.prompts import ContextPrompts, ImagePrompts, PromptLearner, TextPrompts, starting_context
+from trainers.prompts import (
+    ContextPrompts,
+    ImagePrompts,
+    PromptLearner,
+    TextPrompts,
+    starting_context,
+    vision_sizes,
+)
 
 
 class VisionLanguageLearner(PromptLearner):
@@ -44,15 +51,15 @@ class VisionLanguageLearner(PromptLearner):
         text_clip = text_clip or clip
         context, ctx = starting_context(text_clip, words_for(context, text_length), text_length)
         self.prompts = ContextPrompts(text_clip, classnames, context, text_length)
-        arch, text_arch = clip.arch, text_clip.arch
+        text_arch = text_clip.arch
         if text_depth > 0:
             self.ctx = nn.Parameter(ctx)
         self.text_deep = deep_prompts(
             text_length, text_arch.transformer_width, text_depth, text_arch.transformer_layers
         )
-        self.vision = nn.Parameter(nn.init.normal_(torch.empty(vision_length, arch.vision_width), std=0.02))
-        assert isinstance(arch.vision_layers, int), "visual prompts need a ViT image tower"
-        self.vision_deep = deep_prompts(vision_length, arch.vision_width, vision_depth, arch.vision_layers)
+        width, layers = vision_sizes(clip)
+        self.vision = nn.Parameter(nn.init.normal_(torch.empty(vision_length, width), std=0.02))
+        self.vision_deep = deep_prompts(vision_length, width, vision_depth, layers)
 
     def text_prompts(self, classes: Tensor | None = None) -> TextPrompts:
         return self.prompts(getattr(self, "ctx", None), classes, list(self.text_deep))
@@ -98,9 +105,7 @@ class IVLP(PromptTrainer):
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        for option in ("N_CTX_VISION", "N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT"):
-            if (value := cfg.TRAINER[self.NODE][option]) < 1:
-                raise ValueError(f"TRAINER.{self.NODE}.{option} is {value}; it must be at least 1")
+        self.check_positive(cfg, "N_CTX_VISION", "N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT")
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         options = self.cfg.TRAINER[self.NODE]

@@ -11,7 +11,14 @@ from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from trainers.base import PromptTrainer
 from trainers.ivlp import deep_prompts, words_for
-from trainers.prompts import ContextPrompts, ImagePrompts, PromptLearner, TextPrompts, starting_context
+from trainers.prompts import (
+    ContextPrompts,
+    ImagePrompts,
+    PromptLearner,
+    TextPrompts,
+    starting_context,
+    vision_sizes,
+)
 
 
 class MultiModalLearner(PromptLearner):
@@ -20,17 +27,17 @@ class MultiModalLearner(PromptLearner):
     def __init__(self, clip: CLIP, classnames: Sequence[str], options: CN) -> None:
         super().__init__()
         arch = clip.arch
-        assert isinstance(arch.vision_layers, int), "visual prompts need a ViT image tower"
+        vision_width, vision_layers = vision_sizes(clip)
         context, ctx = starting_context(clip, words_for(options.CTX_INIT, options.N_CTX), options.N_CTX)
         self.prompts = ContextPrompts(clip, classnames, context, options.N_CTX)
         self.ctx = nn.Parameter(ctx)
-        self.proj = nn.Linear(arch.transformer_width, arch.vision_width)
-        layers = min(arch.transformer_layers, arch.vision_layers)
+        self.proj = nn.Linear(arch.transformer_width, vision_width)
+        layers = min(arch.transformer_layers, vision_layers)
         self.compound_prompts_text = deep_prompts(
             options.N_CTX, arch.transformer_width, options.PROMPT_DEPTH, layers
         )
         self.compound_prompt_projections = nn.ModuleList(
-            nn.Linear(arch.transformer_width, arch.vision_width) for _ in self.compound_prompts_text
+            nn.Linear(arch.transformer_width, vision_width) for _ in self.compound_prompts_text
         )
 
     def text_prompts(self, classes: Tensor | None = None) -> TextPrompts:
@@ -61,10 +68,7 @@ class MaPLe(PromptTrainer):
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        if cfg.TRAINER.MAPLE.PROMPT_DEPTH < 1:
-            raise ValueError(
-                f"TRAINER.MAPLE.PROMPT_DEPTH is {cfg.TRAINER.MAPLE.PROMPT_DEPTH}; it must be at least 1"
-            )
+        self.check_positive(cfg, "N_CTX", "PROMPT_DEPTH")
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         return MultiModalLearner(clip_model, classnames, self.cfg.TRAINER.MAPLE)

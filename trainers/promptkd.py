@@ -5,7 +5,9 @@ Shape legend: B images, C classes, E_t width of the teacher's joint embedding.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -19,11 +21,20 @@ from dassl.data import DataManager
 from dassl.data.datasets import Datum
 from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.checkpoint import find_checkpoint
-from dassl.utils import load_checkpoint
-from trainers.base import PromptedCLIP, PromptTrainer, StepOutput, copy_tensors
+from dassl.evaluation import build_evaluator
+from trainers.base import (
+    PromptedCLIP,
+    PromptTrainer,
+    StepOutput,
+    copy_tensors,
+    encode_prompts,
+    read_prompts,
+)
 from trainers.ivlp import VisionLanguageLearner
 from trainers.precision import tower_dtype
 from trainers.prompts import PromptLearner
+
+logger = logging.getLogger(__name__)
 
 _TEACHER_MODEL = "VLPromptLearner"
 
@@ -63,8 +74,7 @@ class DistilledCLIP(PromptedCLIP):
     def text_features(self, classes: Tensor | None = None) -> Tensor | None:
         """The teacher's, [L, E_t], frozen or with the learner's prompts."""
         if hasattr(self.prompt_learner, "ctx"):
-            prompts = self.prompt_learner.text_prompts(classes)
-            return F.normalize(self.teacher.clip.encode_embeddings(*prompts).float(), dim=-1)
+            return encode_prompts(self.teacher.clip, self.prompt_learner.text_prompts(classes))
         features = self.teacher_text_features
         if features is None or classes is None:
             return features
@@ -98,11 +108,11 @@ class PromptKD(PromptTrainer):
         "PROMPTKD": CN(
             {
                 "N_CTX_VISION": 4,  # visual prompt tokens P of the student
-                "N_CTX_TEXT": 4,  # context tokens M of the teacher
+                "N_CTX_TEXT": 4,  # context tokens M; the teacher's checkpoint decides
                 "CTX_INIT": "a photo of a",  # words that the teacher's context stands for
                 "PREC": "fp16",  # fp32, fp16, bf16 or amp
                 "PROMPT_DEPTH_VISION": 9,  # blocks of the student's image tower with prompts
-                "PROMPT_DEPTH_TEXT": 9,  # unused: the teacher's checkpoint says; kept for upstream's files
+                "PROMPT_DEPTH_TEXT": 9,  # the teacher's checkpoint decides; kept for upstream's files
                 "TEMPERATURE": 1.0,  # tau of the distillation
                 "KD_WEIGHT": 1000.0,  # of the distillation loss
                 "TEACHER_NAME": "ViT-L/14",  # CLIP of the teacher
@@ -114,6 +124,7 @@ class PromptKD(PromptTrainer):
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
+        self.check_positive(cfg, "N_CTX_VISION", "PROMPT_DEPTH_VISION")
         if cfg.TRAINER.MODAL not in ("base2novel", "cross"):
             raise ValueError(f"TRAINER.MODAL is {cfg.TRAINER.MODAL!r}; it must be 'base2novel' or 'cross'")
         options = cfg.TRAINER.PROMPTKD
@@ -141,8 +152,8 @@ class PromptKD(PromptTrainer):
         cfg.DATASET.SUBSAMPLE_CLASSES = "all"
         manager = DataManager(cfg)
         manager.val_loader = manager.build_test_loader(_images_of(manager, base=True))
-        asked_for_base = self.cfg.DATASET.SUBSAMPLE_CLASSES == "base"
-        manager.test_loader = manager.build_test_loader(_images_of(manager, base=asked_for_base))
+        if (subset := self.cfg.DATASET.SUBSAMPLE_CLASSES) != "all":
+            manager.test_loader = manager.build_test_loader(_images_of(manager, base=subset == "base"))
         return manager
 
     def tested_classes(self, split: str) -> Tensor | None:
@@ -150,8 +161,17 @@ class PromptKD(PromptTrainer):
         if self.cfg.TRAINER.MODAL == "cross":
             return None
         count = _base_count(self.num_classes)
-        base = split == "val" or self.cfg.DATASET.SUBSAMPLE_CLASSES == "base"
-        return torch.arange(count) if base else torch.arange(count, self.num_classes)
+        subset = "base" if split == "val" else self.cfg.DATASET.SUBSAMPLE_CLASSES
+        if subset == "all":
+            return None
+        return torch.arange(count) if subset == "base" else torch.arange(count, self.num_classes)
+
+    def test(self, split: str | None = None) -> float:
+        classes = self.tested_classes(split or self.cfg.TEST.SPLIT)
+        names = self.dm.dataset.classnames
+        tested = names if classes is None else [names[int(label)] for label in classes]
+        self.evaluator = build_evaluator(self.cfg, lab2cname=dict(enumerate(tested)))
+        return super().test(split)
 
     def test_text_features(self, split: str) -> Tensor | None:
         return self.model.text_features(self.tested_classes(split))
@@ -160,7 +180,9 @@ class PromptKD(PromptTrainer):
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         options = self.cfg.TRAINER.PROMPTKD
-        self.teacher_state = load_checkpoint(str(self.teacher_checkpoint))["state_dict"]
+        setting = "TRAINER.PROMPTKD.TEACHER_DIR"
+        self.teacher_state = read_prompts(setting, self.teacher_checkpoint, "PromptSRC")["state_dict"]
+        self._warn_of_other_sizes(prompt_sizes(self.teacher_state, self.teacher_checkpoint))
         self.teacher_clip = clip.load(options.TEACHER_PATH or options.TEACHER_NAME, self.device)
         return StudentLearner(
             clip_model,
@@ -172,13 +194,23 @@ class PromptKD(PromptTrainer):
             **self.student_text(),
         )
 
+    def _warn_of_other_sizes(self, teacher: PromptSizes) -> None:
+        """The teacher's checkpoint decides; a setting that says otherwise has no effect."""
+        options = self.cfg.TRAINER.PROMPTKD
+        if teacher.text_length != options.N_CTX_TEXT:
+            logger.warning(
+                "TRAINER.PROMPTKD.N_CTX_TEXT is %d, but the teacher has %d context tokens: these are used",
+                options.N_CTX_TEXT,
+                teacher.text_length,
+            )
+
     def student_text(self) -> dict[str, int]:
         """Length and depth of the text prompts that the student tunes: none."""
         return {"text_length": 0, "text_depth": 0}
 
     def assemble(self, clip_model: CLIP, learner: PromptLearner) -> PromptedCLIP:
         assert isinstance(learner, StudentLearner)
-        sizes = prompt_sizes(self.teacher_state)
+        sizes = prompt_sizes(self.teacher_state, self.teacher_checkpoint)
         context = self.cfg.TRAINER.PROMPTKD.CTX_INIT
         prompts = VisionLanguageLearner(self.teacher_clip, self.dm.dataset.classnames, context, *sizes)
         try:
@@ -214,8 +246,8 @@ class PromptSizes(NamedTuple):
     vision_depth: int
 
 
-def prompt_sizes(state: Mapping[str, Tensor]) -> PromptSizes:
-    """Sizes of the prompts in a checkpoint.
+def prompt_sizes(state: Mapping[str, Tensor], path: Path) -> PromptSizes:
+    """Sizes of the prompts in the checkpoint at ``path``.
 
     Raises:
         ValueError: it holds no such prompts.
@@ -227,7 +259,9 @@ def prompt_sizes(state: Mapping[str, Tensor]) -> PromptSizes:
     try:
         text, vision = state["prompt_learner.ctx"], state["image_encoder.VPT"]
     except KeyError as error:
-        raise ValueError(f"the teacher's checkpoint lacks {error}: it is not PromptSRC's") from error
+        raise ValueError(
+            f"TRAINER.PROMPTKD.TEACHER_DIR: {path} lacks {error}: it is not PromptSRC's"
+        ) from error
     return PromptSizes(len(text), depth("text_encoder."), len(vision), depth("image_encoder."))
 
 

@@ -150,11 +150,32 @@ def starting_context(clip: CLIP, text: str, length: int, classes: int | None = N
 
     Returns:
         The words, and [M, D] or [C, M, D].
+
+    Raises:
+        ValueError: ``text`` has fewer than M tokens.
     """
     width = clip.arch.transformer_width
     if not text:
         shape = (length, width) if classes is None else (classes, length, width)
         return " ".join(["X"] * length), nn.init.normal_(torch.empty(shape), std=0.02)
+    tokens = tokenize(text)[0, 1:]
+    count = int(tokens.argmax())
+    if count < length:
+        raise ValueError(
+            f"CTX_INIT {text!r} has {count} tokens, fewer than the {length} context tokens: "
+            "use more words, fewer context tokens, or an empty CTX_INIT"
+        )
+    embedding = clip.token_embedding
     with torch.no_grad():
-        tokens = tokenize(text)[0, 1 : 1 + length].to(clip.token_embedding.weight.device)
-        return text, clip.token_embedding(tokens).clone()
+        return text, embedding(tokens[:length].to(embedding.weight.device)).clone()
+
+
+def vision_sizes(clip: CLIP) -> tuple[int, int]:
+    """Width and number of blocks of the image tower.
+
+    Raises:
+        ValueError: it is a ResNet, which has no tokens to put prompts between.
+    """
+    if not isinstance(clip.arch.vision_layers, int):
+        raise ValueError("MODEL.BACKBONE is a ResNet, but visual prompts need a ViT, such as ViT-B/16")
+    return clip.arch.vision_width, clip.arch.vision_layers

@@ -27,6 +27,10 @@ class VPT(PromptTrainer):
         )
     }
 
+    def check_cfg(self, cfg: CN) -> None:
+        super().check_cfg(cfg)
+        self.check_positive(cfg, "N_CTX_VISION", "PROMPT_DEPTH_VISION")
+
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         options = self.cfg.TRAINER.VPT
         return VisionLanguageLearner(

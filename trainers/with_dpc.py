@@ -41,6 +41,8 @@ class IVLP_DPC(DPC, IVLP):
 class MaPLe_DPC(DPC, MaPLe):
     """Dual text prompts at all depths and dual projections into the image tower."""
 
+    DEFAULT_WEIGHT_BASE = 1.0
+
 
 @TRAINER_REGISTRY.register()
 class PromptSRC_DPC(DPC, PromptSRC):
@@ -53,15 +55,14 @@ class PromptKD_DPC(DPC, PromptKD):
 
     ``released`` follows the authors' code where it is sane: only the text context is weighted in
     training; on new classes the text prompts and the projection are P alone. Deep text prompts start
-    from the teacher's in both variants (the authors' start at random by mistake).
+    from the teacher's in both variants (the authors' start at random by mistake), negatives go through
+    the training transform, and a random top-up never draws the last class.
     """
-
-    OPTIONS = {"DPC_QUERY": "teacher"}  # who ranks hard negatives: teacher or student, both frozen
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        if (query := cfg.TRAINER.DPC_QUERY) not in ("teacher", "student"):
-            raise ValueError(f"TRAINER.DPC_QUERY is {query!r}; it must be 'teacher' or 'student'")
+        if (query := cfg.TRAINER.DPC.QUERY) not in ("teacher", "student"):
+            raise ValueError(f"TRAINER.DPC.QUERY is {query!r}; it must be 'teacher' or 'student'")
 
     def build_data_manager(self) -> DataManager:
         """Labelled images of the chosen classes; ``val`` is the test images of base classes."""
@@ -74,7 +75,7 @@ class PromptKD_DPC(DPC, PromptKD):
         return None
 
     def student_text(self) -> dict[str, int]:
-        sizes = prompt_sizes(self.teacher_state)
+        sizes = prompt_sizes(self.teacher_state, self.teacher_checkpoint)
         return {"text_length": sizes.text_length, "text_depth": sizes.text_depth}
 
     def tuned_state(self) -> Mapping[str, Tensor]:
@@ -89,7 +90,7 @@ class PromptKD_DPC(DPC, PromptKD):
 
     @torch.no_grad()
     def rank(self, images: Tensor) -> Ranking:
-        if self.cfg.TRAINER.DPC_QUERY == "student":
+        if self.cfg.TRAINER.DPC.QUERY == "student":
             return super().rank(images)
         return Ranking(self.model.teacher_logits(self._to_device(images)), None)
 

@@ -52,10 +52,13 @@ class _StdoutHandler(logging.Handler):
         stream.write(self.format(record) + "\n")
 
 
-def setup_logger(output: str | None = None) -> None:
+def setup_logger(output: str | None = None, earlier: str = "") -> None:
     """Send what is printed or logged to the terminal and to ``output``, a file or a folder for ``log.txt``.
 
     An existing log is kept: the time of its last line is appended to its name.
+
+    Args:
+        earlier: what was logged before there was a file; its first lines.
     """
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -75,6 +78,7 @@ def setup_logger(output: str | None = None) -> None:
         sys.stdout.close()
     _set_aside(fpath)
     sys.stdout = Logger(fpath, console)
+    sys.stdout.file.write(earlier)
 
 
 def _set_aside(fpath: str) -> None:

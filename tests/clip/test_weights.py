@@ -100,8 +100,9 @@ def test_wrong_tensors_are_named(tiny_clip: CLIP, key: str, value: torch.Tensor 
 
 
 def test_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(FileNotFoundError, match="ViT-B/16"):
-        clip.load("ViT-Z/99")
+    for name in ("ViT-Z/99", "", "."):
+        with pytest.raises(FileNotFoundError, match="ViT-B/16"):
+            clip.load(name)
 
 
 def test_offline_error_says_what_to_fetch_and_where_to_put_it(

@@ -63,6 +63,24 @@ def test_original_files_without_our_entries_and_with_token_buffers_load(build: B
     assert trainer.model.prompt_learner.ctx.dtype == torch.float32
 
 
+def test_a_backbone_of_other_classes_or_retrained_since_is_refused(
+    build: Build, coop: Path, tmp_path: Path
+) -> None:
+    dpc = (*FP32, "TRAINER.DPC.BACKBONE_DIR", str(coop))
+    with pytest.raises(ValueError, match="other classes"):
+        build("CoOp_DPC", *dpc, "DATASET.SUBSAMPLE_CLASSES", "new").train()
+    build("CoOp_DPC", *dpc, output=tmp_path / "dpc").train()
+    change(coop, lambda checkpoint: checkpoint["state_dict"]["ctx"].add_(1))
+    with pytest.raises(ValueError, match="other prompts"):
+        build("CoOp_DPC", *dpc).load_model(str(tmp_path / "dpc"), epoch=-1)
+
+
+def test_too_few_words_for_the_context_are_named(build: Build) -> None:
+    with pytest.raises(ValueError, match="'a photo' has 2 tokens, fewer than the 4"):
+        options = ("TRAINER.PROMPTSRC.CTX_INIT", "a photo", "TRAINER.PROMPTSRC.PREC", "fp32")
+        build("PromptSRC", *options)
+
+
 def test_class_specific_context_only_fits_its_classes(build: Build, tmp_path: Path) -> None:
     csc = (*FP32, "TRAINER.COOP.CSC", "True")
     build("CoOp", *csc, output=tmp_path / "csc").train()

@@ -61,6 +61,7 @@ CASES = [
     Case("PromptKD", ("TRAINER.PROMPTKD.PROMPT_DEPTH_VISION", "2")),
     Case("PromptKD_DPC"),
     Case("PromptKD_DPC", ("TRAINER.DPC.VARIANT", "released")),
+    Case("PromptKD_DPC", ("TRAINER.DPC.DECOUPLING", "False", "TRAINER.DPC.QUERY", "student")),
     Case("PromptSRC_DPC", ("TRAINER.PROMPTSRC.GPA_MEAN", "1"), ("TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT", "1")),
 ]
 ids = [f"{case.trainer}{'-' + case.options[-1] if case.options else ''}" for case in CASES]

@@ -11,9 +11,9 @@ from torch import Tensor
 from yacs.config import CfgNode as CN
 
 from clip import CLIP
+from dassl.data.data_manager import num_workers
 from dassl.engine.checkpoint import find_checkpoint
-from dassl.utils import load_checkpoint
-from trainers.base import PromptTrainer, StepOutput, View, copy_tensors
+from trainers.base import PromptTrainer, StepOutput, View, copy_tensors, read_prompts
 from trainers.dpc.loader import HardNegativeLoader, Ranking
 from trainers.dpc.loss import contrastive_loss
 from trainers.dpc.weighting import DualPrompts
@@ -35,8 +35,9 @@ class DPC(PromptTrainer):
                 "VARIANT": "paper",  # paper: the equations; released: what the authors' code computes
                 "BACKBONE_DIR": "",  # output folder of the run that tuned P
                 "BACKBONE_EPOCH": -1,  # its epoch; -1 is the last
-                "WEIGHT_BASE": 0.2,  # w_b, Eq. 12, in (0, 1]
+                "WEIGHT_BASE": None,  # w_b, Eq. 12, in (0, 1]; None: 0.2, for MaPLe 1.0
                 "WEIGHT_NEW": 1e-6,  # w_n, Eq. 13, in [0, 1]
+                "QUERY": "teacher",  # PromptKD only: who ranks hard negatives, the frozen teacher or student
                 "TOPK": 8,  # K of the negative sampler, at least 2; clamped to the number of classes
                 "NEGATIVE_POOL": "auto",  # negatives' images: fewshot, train (full split) or auto, by variant
                 "KEEP_BACKBONE_LOSS": True,  # the backbone's losses but its cross-entropy, beside Eq. 9
@@ -47,12 +48,14 @@ class DPC(PromptTrainer):
         )
     }
 
+    DEFAULT_WEIGHT_BASE = 0.2
+
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
         options = cfg.TRAINER.DPC
         _check_choice("VARIANT", options.VARIANT, ("paper", "released"))
         _check_choice("NEGATIVE_POOL", options.NEGATIVE_POOL, ("auto", "fewshot", "train"))
-        if not 0 < options.WEIGHT_BASE <= 1:
+        if options.WEIGHT_BASE is not None and not 0 < options.WEIGHT_BASE <= 1:
             raise ValueError(f"TRAINER.DPC.WEIGHT_BASE is {options.WEIGHT_BASE}; w_b must be in (0, 1]")
         if not 0 <= options.WEIGHT_NEW <= 1:
             raise ValueError(f"TRAINER.DPC.WEIGHT_NEW is {options.WEIGHT_NEW}; w_n must be in [0, 1]")
@@ -70,19 +73,21 @@ class DPC(PromptTrainer):
         )
         if not options.HARD_NEGATIVES and options.NEGATIVE_POOL != "auto":
             logger.warning("TRAINER.DPC.NEGATIVE_POOL has no effect with TRAINER.DPC.HARD_NEGATIVES off")
-        if not options.DECOUPLING and options.WEIGHT_NEW != type(self).OPTIONS["DPC"].WEIGHT_NEW:
+        if not options.DECOUPLING and options.WEIGHT_NEW != DPC.OPTIONS["DPC"].WEIGHT_NEW:
             logger.warning("TRAINER.DPC.WEIGHT_NEW has no effect with TRAINER.DPC.DECOUPLING off")
 
     @property
     def backbone_name(self) -> str:
         """The trainer whose prompts DPC continues from."""
-        return type(self).__mro__[2].__name__
+        ancestors = type(self).__mro__
+        return ancestors[ancestors.index(DPC) + 1].__name__
 
     @property
     def weight_base(self) -> float:
         """w_b of this run."""
         options = self.cfg.TRAINER.DPC
-        return options.WEIGHT_BASE if options.WEIGHTING else 1.0
+        given = self.DEFAULT_WEIGHT_BASE if options.WEIGHT_BASE is None else options.WEIGHT_BASE
+        return given if options.WEIGHTING else 1.0
 
     # -- dual prompts -----------------------------------------------------------------------------
 
@@ -103,10 +108,9 @@ class DPC(PromptTrainer):
         Raises:
             ValueError: another method of ours wrote it.
         """
-        checkpoint = load_checkpoint(str(self.backbone_checkpoint))
-        if (method := checkpoint.get("trainer", self.backbone_name)) != self.backbone_name:
-            raise ValueError(f"it holds prompts of {method}, not of {self.backbone_name}")
-        return checkpoint["state_dict"]
+        setting = "TRAINER.DPC.BACKBONE_DIR"
+        self.backbone = read_prompts(setting, self.backbone_checkpoint, self.backbone_name)
+        return self.backbone["state_dict"]
 
     def weights_of(self, name: str) -> tuple[float, float]:
         """(w_b, w_n) of the learner's parameter ``name``."""
@@ -133,12 +137,23 @@ class DPC(PromptTrainer):
     # -- training ---------------------------------------------------------------------------------
 
     def before_train(self) -> None:
+        here = (self.cfg.DATASET.NAME, list(self.dm.dataset.classnames))
+        self._check_backbone_classes(*here)
         super().before_train()
-        self.tuned_on = (self.cfg.DATASET.NAME, list(self.dm.dataset.classnames))
+        self.tuned_on = here
         if self.cfg.TRAINER.DPC.HARD_NEGATIVES:
             with torch.no_grad(), self.dual_prompts.showing("tuned"), self.autocast():
                 self._tuned_text_features = self.model.text_features()  # frozen: once per run
             self.train_loader_x = self._hard_negative_loader()  # type: ignore[assignment]
+
+    def _check_backbone_classes(self, dataset: str, classnames: Sequence[str]) -> None:
+        """Raise ValueError when P was tuned on other classes than P' is going to be."""
+        source = _tuned_on(self.backbone)
+        if source is not None and (source[0] != dataset or not set(classnames) <= set(source[1])):
+            raise ValueError(
+                f"TRAINER.DPC.BACKBONE_DIR: {self.backbone_checkpoint} was tuned on other classes "
+                f"({source[0]}: {', '.join(source[1][:3])}, ...) than this run's"
+            )
 
     def before_epoch(self) -> None:
         super().before_epoch()
@@ -156,6 +171,7 @@ class DPC(PromptTrainer):
         empty = [dataset.classnames[label] for label, items in pool.items() if not items]
         if empty:
             raise ValueError(f"no training image to draw as a hard negative for: {', '.join(empty[:10])}")
+        self.dm.cache.prefetch(item.impath for items in pool.values() for item in items)
         if self.num_classes < options.TOPK:
             logger.info("TRAINER.DPC.TOPK is %d, clamped to the %d classes", options.TOPK, self.num_classes)
         return HardNegativeLoader(
@@ -166,7 +182,7 @@ class DPC(PromptTrainer):
             options.TOPK,
             options.VARIANT,
             seed=cfg.SEED if cfg.SEED >= 0 else torch.initial_seed(),
-            threads=cfg.DATALOADER.NUM_WORKERS,
+            threads=num_workers(cfg),
         )
 
     @torch.no_grad()
@@ -216,13 +232,30 @@ class DPC(PromptTrainer):
 
     def checkpoint_extras(self, name: str) -> dict[str, Any]:
         """Also what the stored leaf means; upstream's files don't say."""
-        dpc = {"variant": self.cfg.TRAINER.DPC.VARIANT, "weight_base": self.weight_base}
+        dpc = {
+            "variant": self.cfg.TRAINER.DPC.VARIANT,
+            "weight_base": self.weight_base,
+            "tuned": self.dual_prompts.fingerprint(),
+        }
         return {**super().checkpoint_extras(name), "dpc": dpc}
+
+    def extra_state(self) -> dict[str, Any]:
+        return {**super().extra_state(), "tuned": self.dual_prompts.fingerprint()}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        super().load_extra_state(state)
+        self._check_tuned(state["tuned"], "the resume file")
+
+    def _check_tuned(self, fingerprint: str, path: str) -> None:
+        if fingerprint != self.dual_prompts.fingerprint():
+            raise ValueError(
+                f"TRAINER.DPC.BACKBONE_DIR: {self.backbone_checkpoint} holds other prompts than those "
+                f"that {path} was trained from: give that backbone, or train DPC again"
+            )
 
     def load_weights(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
         super().load_weights(name, checkpoint, path)
-        dataset, classnames = checkpoint.get("dataset"), checkpoint.get("classnames")
-        self.tuned_on = (dataset, list(classnames)) if dataset and classnames else None
+        self.tuned_on = _tuned_on(checkpoint)
         stored = checkpoint.get("dpc")
         if stored is None:
             return
@@ -232,7 +265,15 @@ class DPC(PromptTrainer):
                 f"TRAINER.DPC.VARIANT is {variant!r}, but {path!r} was trained as {stored['variant']!r}: "
                 f"set TRAINER.DPC.VARIANT {stored['variant']}"
             )
+        self._check_tuned(stored["tuned"], path)
         self.dual_prompts.reweight(stored["weight_base"])
+
+
+def _tuned_on(checkpoint: Mapping[str, Any]) -> tuple[str, list[str]] | None:
+    """Data set and class names of a checkpoint of ours; the original repositories' don't say."""
+    if "classnames" not in checkpoint:
+        return None
+    return checkpoint["dataset"], list(checkpoint["classnames"])
 
 
 def _check_choice(option: str, value: str, choices: Sequence[str]) -> None:

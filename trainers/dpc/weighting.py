@@ -5,6 +5,7 @@ P tuned prompt (frozen), P' parallel prompt (tuned on base classes), w_b and w_n
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -126,6 +127,13 @@ class DualPrompts:
         finally:
             for part, old in zip(self._parts, before, strict=True):
                 part.mode = old
+
+    def fingerprint(self) -> str:
+        """SHA-1 of P, all tensors of it."""
+        digest = hashlib.sha1()
+        for part in self._parts:
+            digest.update(part.tuned.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()
 
     @torch.no_grad()
     def reweight(self, stored_weight: float) -> None:
