@@ -9,26 +9,36 @@ from typing import Any
 from reporting.base_new import Summary
 from reporting.few_shot import Curve
 
+_WIDEST = 20  # inches of panels side by side
+
 
 def draw_panels(
     panels: Sequence[Sequence[Any]], widths: Sequence[float], path: Path, draw: Callable[[Any, Any], None]
 ) -> None:
-    """One panel a data set, side by side, ``widths`` in inches, with one legend; written to ``path``."""
+    """One panel a data set, ``widths`` in inches, with one legend; written to ``path``.
+
+    Panels stand side by side where that gives a picture of readable width, else below each other.
+    """
     import matplotlib  # here, since it takes a second to import and only the plots need it
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    size = (1.5 + sum(widths), 3.6)
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=size, width_ratios=widths, sharey=True, squeeze=False
+    stacked = sum(widths) > _WIDEST
+    rows, columns = (len(panels), 1) if stacked else (1, len(panels))
+    size = (1.5 + (max(widths) if stacked else sum(widths)), 3.6 * rows)
+    ratios = None if stacked else widths
+    figure, grid = pyplot.subplots(
+        rows, columns, figsize=size, width_ratios=ratios, sharey=True, squeeze=False
     )
+    axes = grid.ravel()
     named: dict[str, Any] = {}
-    for axis, panel in zip(axes[0], panels, strict=True):
+    for axis, panel in zip(axes, panels, strict=True):
         draw(axis, panel)
         axis.spines[["top", "right"]].set_visible(False)
         named |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    axes[0][0].set_ylabel("accuracy (%)")
+    for axis in axes if stacked else axes[:1]:
+        axis.set_ylabel("accuracy (%)")
     figure.legend(list(named.values()), list(named), frameon=False, fontsize=8, loc="upper right", ncols=4)
     figure.tight_layout(rect=(0, 0, 1, 0.95))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,7 @@ from trainers.prompts import PromptLearner
 logger = logging.getLogger(__name__)
 
 _TEACHER_MODEL = "VLPromptLearner"
+_SAME_EVERY_EPOCH = {"normalize", "center_crop"}  # INPUT.TRANSFORMS without random choices
 
 
 class StudentLearner(VisionLanguageLearner):
@@ -180,6 +181,7 @@ class PromptKD(PromptTrainer):
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         options = self.cfg.TRAINER.PROMPTKD
+        self._known_teacher_logits: dict[str, Tensor] = {}
         setting = "TRAINER.PROMPTKD.TEACHER_DIR"
         self.teacher_state = read_prompts(setting, self.teacher_checkpoint, "PromptSRC")["state_dict"]
         self._warn_of_other_sizes(prompt_sizes(self.teacher_state, self.teacher_checkpoint))
@@ -228,13 +230,21 @@ class PromptKD(PromptTrainer):
         features = self.model.image_features(images)
         logits = self.model.class_logits(features, self.model.text_features(), None)
         tau = options.TEMPERATURE
-        divergence = F.kl_div(
-            (logits / tau).log_softmax(dim=1),
-            (self.model.teacher_logits(images) / tau).softmax(dim=1),
-            reduction="sum",
-        )
+        teacher = (self.teacher_logits(images, batch["impath"]) / tau).softmax(dim=1)
+        divergence = F.kl_div((logits / tau).log_softmax(dim=1), teacher, reduction="sum")
         loss = options.KD_WEIGHT * divergence * tau**2 / logits.numel()
         return StepOutput({"loss_kd": loss}, logits, labels)
+
+    def teacher_logits(self, images: Tensor, impaths: Sequence[str]) -> Tensor:
+        """[B, C]; computed once an image where every epoch shows the same view of it."""
+        if not set(self.cfg.INPUT.TRANSFORMS) <= _SAME_EVERY_EPOCH:
+            return self.model.teacher_logits(images)
+        known = self._known_teacher_logits
+        unknown = [i for i, path in enumerate(impaths) if path not in known]
+        if unknown:
+            rows = self.model.teacher_logits(images[unknown])
+            known.update((impaths[i], row) for i, row in zip(unknown, rows, strict=True))
+        return torch.stack([known[path] for path in impaths])
 
 
 class PromptSizes(NamedTuple):

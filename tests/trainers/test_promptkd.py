@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+Build = Callable[..., Any]
+
+
+@pytest.fixture
+def student(build: Build, tmp_path: Path, tiny_clip_file: Path) -> Callable[..., Any]:
+    """student(*options) -> PromptKD trainer with a PromptSRC teacher."""
+    build(
+        "PromptSRC", "TRAINER.PROMPTSRC.PREC", "fp32", "TEST.NO_TEST", "True", output=tmp_path / "teacher"
+    ).train()
+    teacher = ("TRAINER.PROMPTKD.TEACHER_DIR", str(tmp_path / "teacher"))
+    teacher += ("TRAINER.PROMPTKD.TEACHER_PATH", str(tiny_clip_file), "TRAINER.PROMPTKD.PREC", "fp32")
+    return lambda *options: build("PromptKD", *teacher, *options)
+
+
+def count_teacher_images(trainer: Any, epochs: int) -> int:
+    seen = 0
+    original = trainer.model.teacher_logits
+
+    def counting(images: torch.Tensor) -> torch.Tensor:
+        nonlocal seen
+        seen += len(images)
+        return original(images)
+
+    trainer.model.teacher_logits = counting
+    trainer.set_model_mode("train")
+    with torch.no_grad():
+        for _ in range(epochs):
+            for batch in trainer.train_loader_x:
+                trainer.compute_loss(batch)
+    return seen
+
+
+def test_the_teacher_sees_an_image_once_where_its_views_are_all_the_same(student: Callable[..., Any]) -> None:
+    same = student("INPUT.TRANSFORMS", "('normalize',)", "DATALOADER.TRAIN_X.DROP_LAST", "False")
+    assert count_teacher_images(same, epochs=3) == len(same.dm.dataset.train_x)
+    varied = student("DATALOADER.TRAIN_X.DROP_LAST", "False")
+    assert count_teacher_images(varied, epochs=3) == 3 * len(varied.dm.dataset.train_x)
+
+
+@pytest.mark.parametrize(("classes", "images", "names"), [("base", 9, 3), ("new", 9, 3), ("all", 18, 6)])
+def test_trains_on_all_classes_and_tests_those_that_are_asked_for(
+    student: Callable[..., Any], classes: str, images: int, names: int
+) -> None:
+    trainer = student("DATASET.SUBSAMPLE_CLASSES", classes)
+    assert {item.label for item in trainer.dm.dataset.train_x} == set(range(6))
+    trainer.test()
+    result = json.loads((Path(trainer.output_dir) / "results.jsonl").read_text())
+    assert result["metrics"]["total"] == images
+    assert trainer._text_features.shape[0] == names
