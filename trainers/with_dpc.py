@@ -10,6 +10,7 @@ from torch import Tensor
 from yacs.config import CfgNode as CN
 
 from dassl.data import DataManager
+from dassl.data.datasets import Datum
 from dassl.engine import TRAINER_REGISTRY
 from trainers.base import PromptTrainer, StepOutput
 from trainers.cocoop import CoCoOp
@@ -55,8 +56,8 @@ class PromptKD_DPC(DPC, PromptKD):
 
     ``released`` follows the authors' code where it is sane: only the text context is weighted in
     training; on new classes the text prompts and the projection are P alone. Deep text prompts start
-    from the teacher's in both variants (the authors' start at random by mistake), negatives go through
-    the training transform, and a random top-up never draws the last class.
+    from the teacher's in both variants (the authors' start at random by mistake), and a random top-up
+    never draws the last class.
     """
 
     def check_cfg(self, cfg: CN) -> None:
@@ -87,6 +88,10 @@ class PromptKD_DPC(DPC, PromptKD):
         if self.cfg.TRAINER.DPC.VARIANT == "paper":
             return weight_base, weight_new
         return (weight_base if name == "ctx" else 1.0), (weight_new if name.startswith("vision") else 0.0)
+
+    def load_negative(self, item: Datum, seed: int) -> Tensor:
+        released = self.cfg.TRAINER.DPC.VARIANT == "released"  # which takes the test transform here
+        return self.dm.load_item(item, seed, is_train=not released)
 
     @torch.no_grad()
     def rank(self, images: Tensor) -> Ranking:

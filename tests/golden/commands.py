@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 import train
@@ -95,12 +94,3 @@ def assert_logits(output: Path, record: Any, prefix: str, atol: float = 2e-4) ->
     if f"{prefix}_classnames" in record:
         assert list(ours["classnames"]) == list(record[f"{prefix}_classnames"])
     np.testing.assert_allclose(ours["logits"], record[f"{prefix}_logits"], rtol=0, atol=atol)
-
-
-def skip_unless_known(command: str) -> None:
-    """Skip a record whose method is not built yet."""
-    name = re.search(r"--trainer (\S+)", command)
-    assert name is not None
-    trainer = _TRAINERS.get(name[1], name[1])
-    if not (ROOT / "configs/trainers" / trainer).is_dir():
-        pytest.skip(f"{trainer} does not exist")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.golden.commands import arguments, assert_logits, manifest, run, skip_unless_known
+from tests.golden.commands import arguments, assert_logits, manifest, run
 
 RECORDS = {
     "zeroshotclip": ("base", "new", "all"),
@@ -41,7 +41,6 @@ def test_logits(
     classes: str,
 ) -> None:
     command = manifest(golden)[f"eval/{name}"]["command"][classes]
-    skip_unless_known(command)
     run(arguments(command, golden, golden_clip, golden_checkpoints, tmp_path))
     assert_logits(tmp_path, np.load(golden / f"rec/eval/{name}.npz"), classes)
 

@@ -12,6 +12,7 @@ from yacs.config import CfgNode as CN
 
 from clip import CLIP
 from dassl.data.data_manager import num_workers
+from dassl.data.datasets import Datum
 from dassl.engine.checkpoint import find_checkpoint
 from trainers.base import PromptTrainer, StepOutput, View, copy_tensors, read_prompts
 from trainers.dpc.loader import HardNegativeLoader, Ranking
@@ -178,12 +179,16 @@ class DPC(PromptTrainer):
             self.train_loader_x,
             self.rank,
             pool,
-            self.dm.load_item,
+            self.load_negative,
             options.TOPK,
             options.VARIANT,
             seed=cfg.SEED if cfg.SEED >= 0 else torch.initial_seed(),
             threads=num_workers(cfg),
         )
+
+    def load_negative(self, item: Datum, seed: int) -> Tensor:
+        """The image [3, H, W] of a hard negative, through the training transform."""
+        return self.dm.load_item(item, seed)
 
     @torch.no_grad()
     def rank(self, images: Tensor) -> Ranking:

@@ -4,6 +4,7 @@ import json
 import random
 from pathlib import Path
 
+import pytest
 import torch
 
 from trainers.dpc.sampler import distinct_first, hard_negatives
@@ -48,9 +49,10 @@ def test_distinct_first_keeps_batch_order() -> None:
     assert distinct_first(torch.tensor([3, 1, 3, 2, 1])).tolist() == [0, 1, 3]
 
 
-def test_golden_batches(golden: Path) -> None:
+@pytest.mark.parametrize("backbone", ["coop", "kd"])
+def test_golden_batches(golden: Path, backbone: str) -> None:
     """Equal wherever no random class was drawn; a drawn one also decides what later images may take."""
-    record = json.loads((golden / "rec/dpc/sampler_coop.json").read_text())
+    record = json.loads((golden / f"rec/dpc/sampler_{backbone}.json").read_text())
     whole = 0
     for case in record["cases"]:
         scores = (100 * torch.tensor(case["scores"])).softmax(dim=1)
