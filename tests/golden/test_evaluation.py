@@ -45,45 +45,30 @@ def test_logits(
     assert_logits(tmp_path, np.load(golden / f"rec/eval/{name}.npz"), classes)
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
+DPC_RECORDS = {
+    "dpc/eval_coop": (
         "base/w0.2/wnew0.0", "base/w0.5/wnew0.0", "new/w0.2/wnew0.0", "new/w0.2/wnew1e-06",
         "new/w0.2/wnew0.2", "new/w0.5/wnew0.2", "all/w0.2/wnew0.0", "all/w0.2/wnew0.2",
-    ],
-)  # fmt: skip
-def test_coop_dpc_logits(
+    ),
+    "dpc/eval_kd": (
+        "base/w0.2/wnew0.0", "base/w0.5/wnew0.0", "new/w0.2/wnew0.0", "new/w0.2/wnew1e-06",
+        "new/w0.2/wnew0.2", "new/w0.5/wnew0.2",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "key"), [(n, k) for n, keys in DPC_RECORDS.items() for k in keys])
+def test_dpc_logits(
     golden: Path,
     golden_clip: dict[str, Path],
     golden_checkpoints: Callable[[str], Path],
     tmp_path: Path,
+    name: str,
     key: str,
 ) -> None:
-    command = manifest(golden)["dpc/eval_coop"]["command"][key]
+    command = manifest(golden)[name]["command"][key]
     run(arguments(command, golden, golden_clip, golden_checkpoints, tmp_path))
-    record = dict(np.load(golden / "rec/dpc/eval_coop.npz"))
-    classes = key.split("/")[0]
-    record[f"{classes}_logits"] = record[f"{key}/logits"]
-    assert_logits(tmp_path, record, classes, atol=5e-4)
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "base/w0.2/wnew0.0", "base/w0.5/wnew0.0", "new/w0.2/wnew0.0", "new/w0.2/wnew0.2",
-        "new/w0.2/wnew1e-06", "new/w0.5/wnew0.2",
-    ],
-)  # fmt: skip
-def test_promptkd_dpc_logits(
-    golden: Path,
-    golden_clip: dict[str, Path],
-    golden_checkpoints: Callable[[str], Path],
-    tmp_path: Path,
-    key: str,
-) -> None:
-    command = manifest(golden)["dpc/eval_kd"]["command"][key]
-    run(arguments(command, golden, golden_clip, golden_checkpoints, tmp_path))
-    record = dict(np.load(golden / "rec/dpc/eval_kd.npz"))
+    record = dict(np.load(golden / "rec" / f"{name}.npz"))
     classes = key.split("/")[0]
     record[f"{classes}_logits"] = record[f"{key}/logits"]
     assert_logits(tmp_path, record, classes, atol=5e-4)
