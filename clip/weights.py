@@ -208,11 +208,10 @@ def build_model(state: Mapping[str, Tensor]) -> CLIP:
     with torch.device("meta"):
         model = CLIP(arch)
     tensors = {
-        key: value.float()
+        key: value.float() if value.is_floating_point() else value
         for key, value in state.items()
-        if key not in _SCALARS and value.is_floating_point()
+        if key not in _SCALARS
     }
-    tensors |= {k: v for k, v in state.items() if k not in _SCALARS and not v.is_floating_point()}
     expected = model.state_dict()
     wrong = [f"{key}: missing" for key in expected if key not in tensors]
     wrong += [f"{key}: unknown" for key in tensors if key not in expected]

@@ -97,7 +97,7 @@ class DualPrompts:
         self, module: nn.Module, weights: Callable[[str], tuple[float, float]], variant: Variant
     ) -> None:
         self._parts: list[DualPrompt | DualStatistic] = []
-        self._leaves: list[Tensor] = []
+        self._leaves: list[tuple[DualPrompt, Tensor]] = []
         for full_name, tensor in module.state_dict(keep_vars=True).items():
             if not tensor.is_floating_point():
                 continue
@@ -110,7 +110,8 @@ class DualPrompts:
             # Exactly P, not P mixed with itself, whose rounding the inverse would amplify.
             leaf.data.copy_(part.tuned)
             self._parts.append(part)
-            self._leaves.append(leaf)
+            if isinstance(part, DualPrompt):
+                self._leaves.append((part, leaf))
 
     def show(self, mode: Mode) -> None:
         """Let the module read the prompts of ``mode`` from now on."""
@@ -138,7 +139,7 @@ class DualPrompts:
     @torch.no_grad()
     def reweight(self, stored_weight: float) -> None:
         """Turn leaves that were stored under w_b = ``stored_weight`` into leaves under the present w_b."""
-        for part, leaf in zip(self._parts, self._leaves, strict=True):
-            if isinstance(part, DualPrompt) and part.variant == "paper" and stored_weight != part.weight_base:
+        for part, leaf in self._leaves:
+            if part.variant == "paper" and stored_weight != part.weight_base:
                 parallel = decouple(leaf, part.tuned, stored_weight)
                 leaf.copy_(weight(parallel, part.tuned, part.weight_base))
