@@ -43,6 +43,12 @@ class Folder(FewShotBenchmark):
     # Folder of class folders, or a .csv or .json list of images.
     OPTIONS = CN({"DIR": ""})
 
+    @property
+    def name(self) -> str:
+        """That of the folder, or of the list without its ending."""
+        path = Path(os.path.abspath(self.dataset_dir))
+        return path.name if path.is_dir() else path.stem
+
     @classmethod
     def locate(cls, cfg: Any) -> Path:
         if not cfg.DATASET.DIR:

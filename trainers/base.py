@@ -230,7 +230,7 @@ class PromptTrainer(TrainerX):
         return {
             **super().checkpoint_extras(name),
             "trainer": type(self).__name__,
-            "dataset": self.cfg.DATASET.NAME,
+            "dataset": self.dm.dataset.name,
             "classnames": list(self.dm.dataset.classnames),
         }
 

@@ -19,14 +19,16 @@ from dassl.utils import atomic_path, git_commit, mkdir_if_missing
 logger = logging.getLogger(__name__)
 
 
-def append_result(cfg: CfgNode, split: str, epoch: int | None, results: Mapping[str, float]) -> None:
+def append_result(
+    cfg: CfgNode, dataset: str, split: str, epoch: int | None, results: Mapping[str, float]
+) -> None:
     """Append a line to ``<OUTPUT_DIR>/results.jsonl``.
 
-    ``epoch`` epochs of training lie behind the weights, None when unknown.
+    ``dataset`` is its name; ``epoch`` epochs of training lie behind the weights, None when unknown.
     """
     record = {
         "method": cfg.TRAINER.NAME,
-        "dataset": cfg.DATASET.NAME,
+        "dataset": dataset,
         "split": split,
         "subsample_classes": cfg.DATASET.SUBSAMPLE_CLASSES,
         "shots": cfg.DATASET.NUM_SHOTS,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 Build = Callable[..., Any]
 FP32 = ("TRAINER.COOP.PREC", "fp32", "TRAINER.COOP.N_CTX", "4", "TEST.NO_TEST", "True")
@@ -117,3 +118,37 @@ def test_weights_can_change_at_evaluation_but_not_the_variant(
     torch.testing.assert_close(shown("new", "TRAINER.DPC.DECOUPLING", "False"), shown("base"), **close)
     with pytest.raises(ValueError, match=r"set TRAINER\.DPC\.VARIANT paper"):
         shown("base", "TRAINER.DPC.VARIANT", "released")
+
+
+def own_folder(home: Path) -> Path:
+    """Four classes of four plain images."""
+    for number, name in enumerate(("ant", "bee", "cow", "dog")):
+        (home / name).mkdir(parents=True)
+        for image in range(4):
+            Image.new("RGB", (32, 32), (60 * number, 50 * image, 90)).save(home / name / f"{image}.png")
+    return home
+
+
+def test_two_folders_of_ones_own_are_two_data_sets(build: Build, tmp_path: Path) -> None:
+    """As with ImageNet and ImageNetV2: the same class names, but not the images that P' was tuned on."""
+    near, far = own_folder(tmp_path / "near"), own_folder(tmp_path / "far")
+    options = (*FP32, "OPTIM.MAX_EPOCH", "1", "DATASET.NAME", "Folder", "DATASET.DIR")
+    dpc = ("TRAINER.DPC.BACKBONE_DIR", str(tmp_path / "coop"))
+    build("CoOp", *options, str(near), output=tmp_path / "coop").train()
+    build("CoOp_DPC", *options, str(near), *dpc, output=tmp_path / "dpc").train()
+
+    def on_source_classes(folder: Path, classes: str = "base") -> bool:
+        trainer = build("CoOp_DPC", *options, str(folder), *dpc, "DATASET.SUBSAMPLE_CLASSES", classes)
+        trainer.load_model(str(tmp_path / "dpc"), epoch=-1)
+        return trainer.on_source_classes()
+
+    assert on_source_classes(near)
+    assert not on_source_classes(near, "new")
+    assert not on_source_classes(far)
+    with pytest.raises(ValueError, match=r"tuned on other classes \(near: ant, bee"):
+        build("CoOp_DPC", *options, str(far), *dpc).train()
+
+    for run in ("coop", "dpc"):  # as written before data sets of one's own had names
+        change(tmp_path / run, lambda checkpoint: checkpoint.update(dataset="Folder"))
+    assert on_source_classes(near)
+    assert not on_source_classes(near, "new")

@@ -130,7 +130,8 @@ class DPC(PromptTrainer):
         if not cfg.TRAINER.DPC.DECOUPLING:
             return True
         if self.tuned_on is not None:
-            return self.tuned_on == (cfg.DATASET.NAME, list(self.dm.dataset.classnames))
+            dataset, classnames = self.tuned_on
+            return self._is_this_data_set(dataset) and classnames == list(self.dm.dataset.classnames)
         # A checkpoint of the original repository doesn't say: its rule.
         subsample = cfg.DATASET.SUBSAMPLE_CLASSES
         return subsample == "base" or (subsample == "all" and cfg.DATASET.NAME == "ImageNet")
@@ -138,23 +139,28 @@ class DPC(PromptTrainer):
     # -- training ---------------------------------------------------------------------------------
 
     def before_train(self) -> None:
-        here = (self.cfg.DATASET.NAME, list(self.dm.dataset.classnames))
-        self._check_backbone_classes(*here)
+        self._check_backbone_classes()
         super().before_train()
-        self.tuned_on = here
+        self.tuned_on = (self.dm.dataset.name, list(self.dm.dataset.classnames))
         if self.cfg.TRAINER.DPC.HARD_NEGATIVES:
             with torch.no_grad(), self.dual_prompts.showing("tuned"), self.autocast():
                 self._tuned_text_features = self.model.text_features()  # frozen: once per run
             self.train_loader_x = self._hard_negative_loader()  # type: ignore[assignment]
 
-    def _check_backbone_classes(self, dataset: str, classnames: Sequence[str]) -> None:
+    def _check_backbone_classes(self) -> None:
         """Raise ValueError when P was tuned on other classes than P' is going to be."""
-        source = _tuned_on(self.backbone)
-        if source is not None and (source[0] != dataset or not set(classnames) <= set(source[1])):
+        if (source := _tuned_on(self.backbone)) is None:
+            return
+        dataset, classnames = source
+        if not self._is_this_data_set(dataset) or not set(self.dm.dataset.classnames) <= set(classnames):
             raise ValueError(
                 f"TRAINER.DPC.BACKBONE_DIR: {self.backbone_checkpoint} was tuned on other classes "
-                f"({source[0]}: {', '.join(source[1][:3])}, ...) than this run's"
+                f"({dataset}: {', '.join(classnames[:3])}, ...) than this run's"
             )
+
+    def _is_this_data_set(self, name: str) -> bool:
+        # checkpoints written before data sets of one's own had names call each of them Folder
+        return name in (self.dm.dataset.name, self.cfg.DATASET.NAME)
 
     def before_epoch(self) -> None:
         super().before_epoch()

@@ -80,6 +80,11 @@ class DatasetBase:
             raise ValueError(f"Data set {type(self).__name__} has no training image with label {absent}")
 
     @property
+    def name(self) -> str:
+        """What results and checkpoints call it."""
+        return type(self).__name__
+
+    @property
     def train_x(self) -> Sequence[Datum]:
         return self._train_x
 
