@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
 import os
 import shutil
@@ -13,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from datasets.download import no_space
+from datasets.transfer import full_disk_explained
 
 
 class BrokenArchive(ValueError):
@@ -35,26 +34,29 @@ def place(archive: Path, files: Mapping[str, str], folder: Path, inner: str = ""
         OSError: no space left, or ``folder`` cannot be written to.
     """
     temporary = folder / f".unpacking-{uuid.uuid4().hex}"
+    size = archive.stat().st_size
     try:
-        temporary.mkdir(parents=True)
-        if "" in files:
-            shutil.copy(archive, temporary / "file")
-            _move(temporary / "file", folder / files[""])
-            return
-        if inner:
-            _unpack(archive, [inner], temporary / "outer")
-            archive = temporary / "outer" / inner
-        _unpack(archive, list(files), temporary)
-        for name, target in files.items():
-            if not (temporary / name).exists():
-                raise ValueError(f"{archive} does not hold {name!r}; if it is the wrong file, delete it")
-            _move(temporary / name, folder / target)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise no_space(temporary, archive.stat().st_size) from error
-        raise
+        with full_disk_explained(temporary, lambda: size):
+            temporary.mkdir(parents=True)
+            _place(archive, files, folder, inner, temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _place(archive: Path, files: Mapping[str, str], folder: Path, inner: str, temporary: Path) -> None:
+    if "" in files:
+        # not its permissions too: a temporary file is for its owner alone
+        shutil.copyfile(archive, temporary / "file")
+        _move(temporary / "file", folder / files[""])
+        return
+    if inner:
+        _unpack(archive, [inner], temporary / "outer")
+        archive = temporary / "outer" / inner
+    _unpack(archive, list(files), temporary)
+    for name, target in files.items():
+        if not (temporary / name).exists():
+            raise ValueError(f"{archive} does not hold {name!r}; if it is the wrong file, delete it")
+        _move(temporary / name, folder / target)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -39,11 +39,17 @@ def _remedies(
     wanted = [s for s in sources if any(_provides(folder / f, missing) for f in s.files.values())]
     if wanted:
         yield f"python -m datasets.prepare {name} --data {folder.parent}"
-        for source in wanted:
-            targets = " and ".join(str(folder / target) for target in source.files.values())
-            yield f"or by hand: {source.urls[0]} -> {targets}"
+        yield from (f"or by hand: {by_hand(source, folder)}" for source in wanted)
     if origin or wanted:
         yield f"see {GUIDE}" if wanted else "then run this again"
+
+
+def by_hand(source: Source, folder: Path) -> str:
+    """What to do in a browser to have what ``source`` gives."""
+    targets = " and ".join(str(folder / target) for target in source.files.values())
+    if source.is_archive:
+        return f"open {source.urls[0]} and unpack it, so that there are {targets}"
+    return f"open {source.urls[0]} and save it as {targets}"
 
 
 def _provides(target: Path, missing: Sequence[Path]) -> bool:

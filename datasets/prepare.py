@@ -29,8 +29,9 @@ from dassl.utils import write_json
 from dassl.utils.registry import suggestion
 from datasets.benchmark import FewShotBenchmark, in_words
 from datasets.check import check
-from datasets.download import download
+from datasets.download import DownloadError, download
 from datasets.extract import BrokenArchive, place
+from datasets.missing import by_hand
 from datasets.sources import Source
 from datasets.split_rules import SPLIT_SEED
 
@@ -81,9 +82,15 @@ def prepare(cls: type[FewShotBenchmark], folder: Path, make_split: bool = False)
     with only_one(folder):
         for left in folder.glob(".unpacking-*"):  # of a run that was killed
             shutil.rmtree(left, ignore_errors=True)
+        failures = []
         for source in wanted:
             if not _has(folder, source):  # another run may have fetched it meanwhile
-                _fetch(source, folder)
+                try:
+                    _fetch(source, folder)
+                except DownloadError as error:  # the other files may be had
+                    failures.append(str(error))
+        if failures:
+            raise DownloadError("\n".join(failures))
         path = folder / cls.split_file
         if make_split and cls.split_file and not path.exists():
             write_json(cls.make_split(folder, random.Random(SPLIT_SEED)), str(path))
@@ -97,9 +104,16 @@ def _has(folder: Path, source: Source) -> bool:
 def _fetch(source: Source, folder: Path) -> None:
     name = "-".join(Path(target).name for target in source.files.values())[:60]
     archive = folder / f".{name}.download"
+    targets = ", ".join(source.files.values())
     if not archive.exists():
-        log.info("fetching %s from %s", ", ".join(source.files.values()), source.urls[0])
-        download(source.urls, archive, source.checksum)
+        log.info("fetching %s from %s", targets, source.urls[0])
+        try:
+            download(source.urls, archive, source.checksum, source.is_archive)
+        except DownloadError as error:
+            reasons = "".join(f"\n  {line}" for line in str(error).splitlines())
+            raise DownloadError(
+                f"{targets} cannot be fetched:{reasons}\n  by hand: {by_hand(source, folder)}"
+            ) from error
     try:
         place(archive, source.files, folder, source.inner)
     except BrokenArchive:

@@ -25,10 +25,23 @@ class Source:
     checksum: str = ""
     inner: str = ""
 
+    @property
+    def is_archive(self) -> bool:
+        """Whether ``files`` are parts of the download, not the download itself."""
+        return "" not in self.files
+
+
+_DRIVE = "https://drive.google.com/file/d/"
+
 
 def drive(file_id: str) -> str:
-    """Address of a public file on Google Drive, without the question that large files ask."""
-    return f"https://drive.usercontent.google.com/download?id={file_id}&export=download&confirm=t"
+    """Address of a public file on Google Drive: of its page, for browsers, and understood by gdown."""
+    return f"{_DRIVE}{file_id}/view"
+
+
+def is_on_drive(url: str) -> bool:
+    """Whether an address is one of `drive`."""
+    return url.startswith(_DRIVE)
 
 
 def on_drive(file_id: str, name: str, sha256: str = "") -> Source:

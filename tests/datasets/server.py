@@ -16,7 +16,10 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.tag = '"1"'
         self.break_after = 0  # bytes after which the line breaks, once
-        self.html = False
+        self.pages: set[str] = set()  # what is served as a web page
+        self.has_ranges = True
+        self.heeds_if_range = True
+        self.name = ""  # sent as the file's name, as Google Drive does
         self.requests: list[tuple[str, str | None]] = []
 
     def url(self, name: str) -> str:
@@ -29,26 +32,41 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.server.requests.append((self.path[1:], wanted))
-        content = self.server.files.get(self.path[1:])
+        content = self.server.files.get(self.path[1:].partition("?")[0])
         if content is None:
             self.send_error(404)
             return
+        wanted = wanted if self.server.has_ranges else None
         start = int(wanted.removeprefix("bytes=")[:-1]) if wanted else 0
-        if wanted and self.headers.get("If-Range") != self.server.tag:
+        if (
+            wanted
+            and self.server.heeds_if_range
+            and self.headers.get("If-Range") not in (None, self.server.tag)
+        ):
             start, wanted = 0, None
         if wanted and start >= len(content):
-            self.send_error(416)
+            self.answer(416, {"Content-Length": "0", "Content-Range": f"bytes */{len(content)}"})
             return
-        self.send_response(206 if wanted else 200)
-        self.send_header("Content-Type", "text/html" if self.server.html else "application/octet-stream")
-        self.send_header("Content-Length", str(len(content) - start))
-        if self.server.tag:
-            self.send_header("ETag", self.server.tag)
-        self.end_headers()
+        name = "" if self.path[1:] in self.server.pages else self.server.name
+        headers = {
+            "Content-Type": "text/html" if self.path[1:] in self.server.pages else "application/octet-stream",
+            "Content-Length": str(len(content) - start),
+            "ETag": self.server.tag,
+            "Content-Disposition": name and f'attachment; filename="{name}"',
+            "Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}" if wanted else "",
+        }
+        self.answer(206 if wanted else 200, headers)
         end = len(content)
         if self.server.break_after:
             end, self.server.break_after = start + self.server.break_after, 0
         self.wfile.write(content[start:end])
+
+    def answer(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for key, value in headers.items():
+            if value:
+                self.send_header(key, value)
+        self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
         pass

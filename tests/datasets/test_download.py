@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from datasets import download as module
+from datasets import transfer
 from datasets.download import DownloadError, download
 from tests.datasets.server import Server
 
@@ -41,7 +42,7 @@ def test_goes_on_after_a_break(server: Server, tmp_path: Path) -> None:
 def test_goes_on_in_the_next_run(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files["a.zip"] = CONTENT
     server.break_after = 1000
-    monkeypatch.setattr(module, "_TRIES", 1)
+    monkeypatch.setattr(module, "TRIES", 1)
     with pytest.raises(DownloadError, match="broke after 1,000 of 10,240 bytes"):
         download((server.url("a.zip"),), tmp_path / "a.zip")
     assert not (tmp_path / "a.zip").exists()
@@ -56,7 +57,7 @@ def test_another_file_by_now_is_fetched_anew(
 ) -> None:
     server.files["a.zip"] = b"old" * 4000
     server.break_after = 1000
-    monkeypatch.setattr(module, "_TRIES", 1)
+    monkeypatch.setattr(module, "TRIES", 1)
     with pytest.raises(DownloadError):
         download((server.url("a.zip"),), tmp_path / "a.zip")
     server.files["a.zip"], server.tag = CONTENT, tag
@@ -83,7 +84,7 @@ def test_all_failures_are_listed(server: Server, tmp_path: Path) -> None:
 
 def test_a_web_page_is_no_file(server: Server, tmp_path: Path) -> None:
     server.files["a.zip"] = b"<html>quota exceeded</html>"
-    server.html = True
+    server.pages = {"a.zip"}
     with pytest.raises(DownloadError, match="web page"):
         download((server.url("a.zip"),), tmp_path / "a.zip")
     assert names(tmp_path) == []
@@ -93,7 +94,7 @@ def test_too_little_space_is_said_first(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.files["a.zip"] = CONTENT
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: Usage(9, 8, 1))
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: Usage(9, 8, 1))
     with pytest.raises(OSError, match=r"no space left in .*make room") as error:
         download((server.url("a.zip"),), tmp_path / "a.zip")
     assert error.value.errno == errno.ENOSPC

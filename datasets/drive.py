@@ -1,0 +1,85 @@
+"""Fetching a file from Google Drive, by gdown: it answers Drive's questions and knows what a quota is."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+from datasets.transfer import (
+    TIMEOUT,
+    TRIES,
+    DownloadError,
+    LineBroken,
+    byte_bar,
+    check_space,
+    full_disk_explained,
+    size_of,
+)
+
+
+def fetch_from_drive(url: str, part: Path, name: str, go_on: bool) -> None:
+    """Have gdown fetch a public file.
+
+    Args:
+        url: the file's page on Drive.
+        part: where it goes; until it is whole, gdown keeps it in ``<part><8 letters>.part``.
+        name: for the progress bar.
+        go_on: whether to use what an earlier run left. Nothing tells gdown which version of the file that is.
+
+    Raises:
+        DownloadError: Drive does not give the file: no connection, no permission, too many downloads.
+        LineBroken: it does not go on with the part that is there, which is therefore removed.
+        OSError: ``part`` cannot be written.
+    """
+    try:
+        import gdown  # for downloads only: training does not need it
+        import requests
+    except ImportError as error:
+        raise DownloadError(f"gdown is needed for Google Drive ({error}): pip install gdown") from error
+
+    if not go_on:
+        _forget(part)
+    had = _kept(part)
+    with byte_bar(name, 0) as bar, full_disk_explained(part, lambda: (bar.total or 0) - _kept(part)):
+
+        def report(done: int, total: int | None) -> None:
+            if total and not bar.total:
+                check_space(part, total - done)
+                bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            gdown.download(
+                url, str(part), quiet=True, use_cookies=False, resume=True,
+                progress=report, timeout=TIMEOUT, retries=TRIES - 1,
+            )  # fmt: skip
+        except gdown.FileURLRetrievalError as error:
+            reason = error.__context__ or error  # without gdown's own advice around it
+            raise DownloadError(f"Google Drive answers: {' '.join(str(reason).split())}") from error
+        except gdown.DownloadError as error:
+            # gdown would come back for ever to a part that Drive does not go on with.
+            if had and error.__cause__ is None and had == _kept(part):
+                _forget(part)
+                raise LineBroken("Google Drive does not go on with a part: beginning anew") from error
+            raise DownloadError(str(error)) from error
+        except requests.RequestException as error:
+            raise DownloadError(str(error)) from error
+        except OSError:  # of the disk
+            raise
+        except Exception as error:  # Google's pages may change, and gdown then fails in any way
+            raise DownloadError(f"gdown does not understand Google Drive's answer ({error!r})") from error
+
+
+def _parts(part: Path) -> list[Path]:
+    """The files in which gdown keeps what it has of ``part``."""
+    letters = "?" * 8
+    return list(part.parent.glob(f"{glob.escape(part.name)}{letters}.part"))
+
+
+def _kept(part: Path) -> int:
+    return sum(size_of(path) for path in _parts(part))
+
+
+def _forget(part: Path) -> None:
+    for path in _parts(part):
+        path.unlink()
