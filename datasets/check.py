@@ -59,7 +59,7 @@ def check(cls: type[FewShotBenchmark], folder: Path, deep: bool = False) -> Repo
         check_not_empty(split, images)
     except (OSError, ValueError) as error:
         report.problems.append(str(error))
-    broken = _unreadable(_to_open(split, images, deep), deep)
+    broken = unreadable(_to_open(split, images, deep), deep)
     if broken:
         report.problems.append(f"{len(broken)} images cannot be read:\n{first_named(broken)}")
     return report
@@ -74,7 +74,8 @@ def _to_open(split: Split, images: Path, deep: bool) -> list[str]:
     return [os.path.join(images, path) for path in dict.fromkeys(chosen.values())]
 
 
-def _unreadable(paths: Sequence[str], deep: bool) -> list[str]:
+def unreadable(paths: Sequence[str], deep: bool) -> list[str]:
+    """The paths that are no images, with the reasons; ``deep`` decodes whole files, not only their heads."""
     reasons = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool, progress("images", len(paths)) as bar:
         for reason in pool.map(_decode if deep else _open, paths):

@@ -13,17 +13,19 @@ from yacs.config import CfgNode as CN
 
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.benchmark import FewShotBenchmark
+from datasets.check import unreadable
 from datasets.class_folders import check_folders, subfolders
 from datasets.few_shot import cache_folder, keep_json
 from datasets.folder_names import read_folder_names
 from datasets.own_lists import complete, read_list
-from datasets.split_file import PARTS, Item, Split, check_images, check_split, read_split
+from datasets.split_file import PARTS, Item, Split, check_images, check_split, first_named, read_split
 from datasets.split_rules import SPLIT_SEED, split_in_three
 
 log = logging.getLogger(__name__)
 
 _OURS = ("split_fewshot",)  # folders that this program makes beside the class folders
 _SPLIT = "split.json"
+_LIKE_PARTS = {*PARTS, "training", "valid", "validation", "dev", "eval", "testing"}  # what people call them
 
 
 @DATASET_REGISTRY.register()
@@ -76,12 +78,34 @@ class Folder(FewShotBenchmark):
             raise FileNotFoundError(f"DATASET.DIR is {folder}, and there is nothing")
         if not folder.is_dir():
             split = read_list(folder)
-        elif "train" in (names := subfolders(folder)) and set(names) <= {*PARTS, *_OURS}:
+        elif _has_parts(folder):
             split = _read_parts(folder)
         else:
             split = _read_classes(folder)
         check_images(split, cls.image_root(folder), folder)
+        if len(found := {item.classname for item in split["train"]}) < 2:
+            raise ValueError(
+                f"DATASET.DIR is {folder}, which has only the class {', '.join(found)}; it needs at least 2. "
+                "Give the folder that holds the class folders"
+            )
         return split
+
+
+def _has_parts(folder: Path) -> bool:
+    """Whether there are train/ and its like in place of class folders.
+
+    Raises:
+        ValueError: there are, but under other names.
+    """
+    names = [name for name in subfolders(folder) if name not in _OURS]
+    if "train" in names and set(names) <= set(PARTS):
+        return True
+    if len(names) > 1 and {name.lower() for name in names} <= _LIKE_PARTS:
+        raise ValueError(
+            f"DATASET.DIR is {folder}, with the folders {', '.join(names)}; "
+            "a data set that is split already must call them train, val and test"
+        )
+    return False
 
 
 def _read_parts(folder: Path) -> Split:
@@ -110,6 +134,12 @@ def _read_classes(folder: Path) -> Split:
     groups = [list(_images(folder, name, names[name])) for name in classes]
     kept = next((p for p in (folder / _SPLIT, cache_folder(folder) / _SPLIT) if p.is_file()), None)
     if kept is None:
+        # nothing is kept that would have to be made again once they are removed
+        if broken := unreadable([str(folder / item.path) for group in groups for item in group], deep=False):
+            raise ValueError(
+                f"{len(broken)} files are no images, for all their names:\n{first_named(broken)}\n"
+                "Mend or remove them."
+            )
         split = split_in_three(groups, random.Random(SPLIT_SEED))
         keep_json(split, folder, Path(_SPLIT))
         return split
@@ -120,6 +150,7 @@ def _as_now(split: Split, kept: Path, present: set[Item]) -> Split:
     """A kept split under today's class names.
 
     Raises:
+        FileNotFoundError: images that it names are gone.
         ValueError: the class folders have changed since.
     """
     now = {_class_folder(item.path): item for item in present}
@@ -129,7 +160,13 @@ def _as_now(split: Split, kept: Path, present: set[Item]) -> Split:
         changed = ", ".join(sorted(then.keys() ^ now.keys())) or "their order"
         raise ValueError(f"the class folders have changed since {kept} was made: {changed}; {remedy}")
     listed = {item.path for items in split.values() for item in items}
-    if more := len(present) - len(listed & {item.path for item in present}):
+    there = {item.path for item in present}
+    if gone := sorted(listed - there):
+        raise FileNotFoundError(
+            f"{len(gone)} of the images named in {kept} are missing:\n{first_named(gone)}\n"
+            f"Put them back, or {remedy}."
+        )
+    if more := len(there - listed):
         log.warning("%d images are not in %s and not used; %s", more, kept, remedy)
     return {
         part: [item._replace(classname=now[_class_folder(item.path)].classname) for item in items]

@@ -71,7 +71,9 @@ def test_new_images_and_changed_classes(tmp_path: Path, caplog: pytest.LogCaptur
         load(home)
     shutil.rmtree(home / "yak")
     (home / "ant" / "3.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of the images(.|\n)*ant/3.png"):
+    with pytest.raises(
+        FileNotFoundError, match=r"1 of the images(.|\n)*ant/3.png(.|\n)*or delete .*split.json"
+    ):
         load(home)
     (home / "split.json").unlink()
     assert load(home).num_classes == 5
@@ -127,6 +129,34 @@ def test_given_parts(tmp_path: Path) -> None:
     shutil.rmtree(home / "val" / "owl")
     with pytest.raises(FileNotFoundError, match=f"class folders .*missing(.|\n)*{home}/val/owl"):
         load(home)
+
+
+def test_files_that_are_no_images_are_named_before_a_split_is_kept(tmp_path: Path) -> None:
+    home = make(tmp_path / "own")
+    (home / "bee" / "scan.jpg").write_text("no image")
+    (home / "bee" / "Thumbs.db").write_text("no image, and not called one")
+    with pytest.raises(ValueError, match=r"1 files are no images(.|\n)*bee/scan.jpg"):
+        load(home)
+    assert not (home / "split.json").exists()
+    (home / "bee" / "scan.jpg").unlink()
+    assert sizes(load(home, shots=-1)) == (25, 10, 15)
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("train", "valid"), ("train", "validation", "test")])
+def test_parts_under_other_names(names: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
+        make(tmp_path / "own" / name)
+    with pytest.raises(ValueError, match=r"must call them train, val and test"):
+        load(tmp_path / "own")
+
+
+def test_it_is_called_by_its_folder_or_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = make(tmp_path / "big cats.v2")
+    assert load(home).name == "big cats.v2"
+    lines = [{**row, "path": row["path"].replace("own/", "big cats.v2/")} for row in rows(home)]
+    assert load(write_csv(tmp_path / "cats.csv", lines)).name == "cats"
+    monkeypatch.chdir(home / "ant")
+    assert Folder(config(tmp_path, DIR="..")).name == "big cats.v2"
 
 
 def rows(home: Path, split: bool = True) -> list[dict[str, Any]]:
@@ -206,6 +236,9 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
         Folder(config(tmp_path))
     with pytest.raises(ValueError, match=r"class 'ant' has 3 images"):
         load(make(tmp_path / "few", count=3))
+    with pytest.raises(ValueError, match=r"only the class ant; it needs at least 2"):
+        load(make(tmp_path / "one", NAMES[:1]))
+    assert not (tmp_path / "few" / "split.json").exists()
     make(tmp_path / "none", count=0)
     with pytest.raises(FileNotFoundError, match="none/ant has no images"):
         load(tmp_path / "none")
