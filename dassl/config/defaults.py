@@ -44,10 +44,10 @@ _C.DATASET.NUM_SHOTS = -1  # training images per class; below 1: all of them
 _C.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the labels, rounded up) or new (the rest)
 
 _C.DATALOADER = CN()
-_C.DATALOADER.NUM_WORKERS = 4  # processes that load images, at most one per CPU core
+_C.DATALOADER.NUM_WORKERS = -1  # processes that load images, at most one per CPU core; -1: so many, up to 16
 _C.DATALOADER.K_TRANSFORMS = 1  # augmented views per training image; above 1 "img" is a list
 _C.DATALOADER.RETURN_IMG0 = False  # also give the unaugmented image, as "img0"
-_C.DATALOADER.CACHE_MB = 2048  # memory for decoded training images, in MB of 10^6 bytes; 0: no cache
+_C.DATALOADER.CACHE_MB = 2048  # memory for decoded or resized images, in MB of 10^6 bytes; 0: none is kept
 _C.DATALOADER.TRAIN_X = CN()
 _C.DATALOADER.TRAIN_X.SAMPLER = "RandomSampler"  # see dassl.data.samplers
 _C.DATALOADER.TRAIN_X.BATCH_SIZE = 32  # images per step
@@ -107,6 +107,7 @@ _C.TEST.COMPUTE_CMAT = False  # write the confusion matrix to OUTPUT_DIR/cmat.np
 _C.TEST.NO_TEST = False  # no evaluation after training
 _C.TEST.SPLIT = "test"  # test or val
 _C.TEST.FINAL_MODEL = "last_step"  # model to evaluate after training: last_step or best_val
+_C.TEST.CACHE_FEATURES = True  # keep the test features of a frozen image tower on disk, for all runs
 _C.TEST.SAVE_LOGITS = False  # write the logits of an evaluation to OUTPUT_DIR/logits.npz
 
 _C.TRAINER = CN()

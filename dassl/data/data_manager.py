@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import logging
-import os
+import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from yacs.config import CfgNode
 
-from dassl.data.cache import ImageCache
+from dassl.data.cache import ImageCache, ResizedImages
 from dassl.data.datasets import Datum, build_dataset
 from dassl.data.samplers import build_sampler
-from dassl.data.transforms import build_transform, functional, seedable
+from dassl.data.transforms import Compose, build_transform, functional, seedable
 
 logger = logging.getLogger(__name__)
 
 Transform = Callable[..., Any]
+
+_MOST_WORKERS = 16  # unless more are asked for
 
 
 class DatasetWrapper(Dataset[dict[str, Any]]):
@@ -32,6 +35,9 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
     augmentation.
 
     The draws depend on ``cfg.SEED``, ``epoch`` and the index only, not on the process that loads the image.
+
+    Images are kept in memory as far as ``cache`` allows: resized, where the transform begins with that, in
+    the first pass over them; else decoded, before the first pass over training images.
     """
 
     def __init__(
@@ -58,8 +64,27 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
         self._transforms = {
             "img" if i == 0 else f"img{i + 1}": seedable(t) for i, t in enumerate(_as_list(transform))
         }
+        self._fixed, self._rest = self._split()
+        self._resized: ResizedImages | None = None
         interpolation = functional.INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
         self._resize = lambda img: functional.resize(img, cfg.INPUT.SIZE, interpolation)
+
+    def _split(self) -> tuple[Compose | None, dict[str, Transform]]:
+        """The steps that give the same image every time, if there are any, and what follows them."""
+        transform = self._transforms.get("img")
+        if len(self._transforms) == 1 and isinstance(transform, Compose) and not self.return_img0:
+            fixed, rest = transform.split()
+            if len(fixed):
+                return fixed, {"img": rest}
+        return None, self._transforms
+
+    def before_pass(self) -> None:
+        """Make room for images, or decode them, in the process that the loader's processes come from."""
+        if self._fixed is None:
+            if self.is_train:
+                self.cache.prefetch(item.impath for item in self.data_source)
+        elif self._resized is None:
+            self._resized = self.cache.resized(len(self.data_source), self.cfg.INPUT.SIZE)
 
     def set_epoch(self, epoch: int) -> None:
         """Fix the random draws of the coming epoch."""
@@ -79,7 +104,7 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
             "domain": item.domain,
             "impath": item.impath,
             "index": idx,
-            **self._views(item, int(seed)),
+            **self._views(self._image(idx), int(seed)),
         }
 
     def load_item(self, item: Datum, seed: int | None = None) -> torch.Tensor:
@@ -92,11 +117,22 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         return self._transforms["img"](self.cache.load(item.impath), generator=generator)
 
-    def _views(self, item: Datum, seed: int) -> dict[str, Any]:
-        img0 = self.cache.load(item.impath)
+    def _image(self, idx: int) -> Image.Image:
+        """What the random steps start from: the image, resized where that is always the same."""
+        path = self.data_source[idx].impath
+        if self._fixed is None:
+            return self.cache.load(path)
+        img = None if self._resized is None else self._resized.load(idx)
+        if img is None:
+            img = self._fixed(self.cache.load(path))
+            if self._resized is not None:
+                self._resized.store(idx, img)
+        return img
+
+    def _views(self, img0: Image.Image, seed: int) -> dict[str, Any]:
         generator = torch.Generator().manual_seed(seed)
-        views: dict[str, Any] = {} if self._transforms else {"img": img0}
-        for key, transform in self._transforms.items():
+        views: dict[str, Any] = {} if self._rest else {"img": img0}
+        for key, transform in self._rest.items():
             several = [transform(img0, generator=generator) for _ in range(self.k_tfm)]
             views[key] = several if self.k_tfm > 1 else several[0]
         if self.return_img0:
@@ -117,10 +153,28 @@ def _as_list(transform: Transform | Sequence[Transform] | None) -> list[Transfor
 
 
 def num_workers(cfg: CfgNode) -> int:
-    """``cfg.DATALOADER.NUM_WORKERS``, but at most the number of CPU cores that this process may use."""
-    available = getattr(os, "sched_getaffinity", None)
-    cores = len(available(0)) if available else os.cpu_count() or 1
-    return min(cfg.DATALOADER.NUM_WORKERS, cores)
+    """Processes that load images: ``cfg.DATALOADER.NUM_WORKERS``, but at most one per CPU core of this run.
+
+    -1 means one per core, at most 16.
+
+    Raises:
+        ValueError: the setting is below -1.
+    """
+    from joblib import cpu_count  # knows of the limits of containers and batch systems
+
+    wanted = cfg.DATALOADER.NUM_WORKERS
+    if wanted < -1:
+        raise ValueError(f"DATALOADER.NUM_WORKERS must be -1 (one per CPU core) or more, got {wanted}")
+    return min(_MOST_WORKERS if wanted == -1 else wanted, cpu_count())
+
+
+class _Loader(DataLoader[Any]):
+    """Tells its data set when a pass begins."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        if isinstance(self.dataset, DatasetWrapper):
+            self.dataset.before_pass()
+        return super().__iter__()
 
 
 def build_data_loader(
@@ -152,8 +206,8 @@ def build_data_loader(
     else:
         dataset = dataset_wrapper(cfg, data_source, transform=tfm, is_train=is_train)
 
-    workers = num_workers(cfg)
-    loader = DataLoader(
+    workers = min(num_workers(cfg), math.ceil(len(data_source) / batch_size))  # each loads whole batches
+    loader = _Loader(
         dataset,
         batch_size=batch_size,
         sampler=sampler,
@@ -235,9 +289,7 @@ class DataManager:
         )  # fmt: skip
 
     def set_epoch(self, epoch: int) -> None:
-        """Fix the random draws of the coming epoch, and see that its images are in memory."""
-        if isinstance(self.train_loader_x.dataset, DatasetWrapper):
-            self.cache.prefetch(item.impath for item in self.dataset.train_x)
+        """Fix the random draws of the coming epoch."""
         for loader in (self.train_loader_x, self.train_loader_u):
             if loader is not None and isinstance(loader.dataset, DatasetWrapper):
                 loader.dataset.set_epoch(epoch)

@@ -2,13 +2,14 @@ import logging
 import pickle
 import random
 
+import joblib
 import pytest
 import torch
 from PIL import Image
 from torch.utils.data import RandomSampler
 
 from dassl.data import DataManager, DatasetWrapper, build_data_loader
-from dassl.data.cache import ImageCache
+from dassl.data.data_manager import num_workers
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from dassl.data.samplers import build_sampler
 from dassl.utils import read_image
@@ -88,15 +89,17 @@ def test_load_item(images):
     assert torch.equal(manager.load_item(item, 5, is_train=False), manager.load_item(item, 6, is_train=False))
 
 
-def test_cache_is_bounded(images, caplog):
-    paths = [str(path) for path in sorted(images.iterdir())]
-    size = 14 * 12 * 4
-    cache = ImageCache(5.5 * size / 1e6)
-    with caplog.at_level(logging.INFO):
-        cache.prefetch(paths)
-    assert len(cache) == 5 and cache.size == 5 * size and "CACHE_MB" in caplog.text
-    assert cache.load(paths[-1]).tobytes() == read_image(paths[-1]).tobytes()
-    assert cache.load(paths[0]) is cache.load(paths[0])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+def test_workers_scale_with_the_machine(images, monkeypatch):
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 6)
+    for asked, used in ((-1, 6), (0, 0), (4, 4), (9, 6)):
+        assert num_workers(tiny_cfg("out", images, "DATALOADER.NUM_WORKERS", asked)) == used
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 128)
+    assert num_workers(tiny_cfg("out", images, "DATALOADER.NUM_WORKERS", -1)) == 16
+    manager = DataManager(tiny_cfg("out", images, "DATALOADER.NUM_WORKERS", 64))
+    assert manager.train_loader_x.num_workers == 5 and manager.test_loader.num_workers == 1  # batches
+    with pytest.raises(ValueError, match=r"NUM_WORKERS.*-2"):
+        num_workers(tiny_cfg("out", images, "DATALOADER.NUM_WORKERS", -2))
 
 
 def test_unreadable_images(tmp_path):

@@ -72,6 +72,17 @@ class Compose:
             img = transform(img, generator=generator)
         return img
 
+    def split(self) -> tuple[Compose, Compose]:
+        """The leading steps that only resize and crop, the same way each time; and all others."""
+        fixed = (F.resize, F.resize_smaller_edge, F.center_crop)
+        count = 0
+        while count < len(self.transforms) and getattr(self.transforms[count], "function", None) in fixed:
+            count += 1
+        return Compose(self.transforms[:count]), Compose(self.transforms[count:])
+
+    def __len__(self) -> int:
+        return len(self.transforms)
+
     def __repr__(self) -> str:
         return " -> ".join(map(repr, self.transforms))
 
