@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from dassl.utils import write_json
+from dassl.utils import user_cache, write_json
 from datasets.pickles import read_pickled
 from datasets.split_file import Item, Split
 
@@ -97,8 +97,7 @@ def keep_json(content: Split, folder: Path, name: Path) -> Path | None:
 
 def cache_folder(folder: Path) -> Path:
     """The place in the user's cache for what belongs into the read-only ``folder``."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "dpc" / f"{folder.name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}"
+    return user_cache() / f"{folder.name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}"
 
 
 def _same_json(path: Path, content: Split) -> bool:

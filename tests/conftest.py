@@ -35,6 +35,12 @@ TINY = Architecture(
 )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is kept between runs is neither taken from the user nor left to them."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder with golden numbers and real data, which a fresh checkout does not have."""

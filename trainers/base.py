@@ -21,10 +21,10 @@ from yacs.config import CfgNode as CN
 
 import clip
 from clip import CLIP
-from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import load_checkpoint
+from trainers.features import FeatureTrainer
 from trainers.precision import check_precision, supported_precision, tower_dtype
 from trainers.prompts import PromptLearner, TextPrompts
 
@@ -95,7 +95,7 @@ class PromptedCLIP(nn.Module):
         return self.class_logits(self.image_features(images), self.text_features(), None)
 
 
-class PromptTrainer(TrainerX):
+class PromptTrainer(FeatureTrainer):
     """Base of all methods.
 
     Attributes:
@@ -205,10 +205,17 @@ class PromptTrainer(TrainerX):
         """Text features of the classes of ``split``, once for all its images."""
         return self.model.text_features()
 
-    def model_inference(self, images: Tensor) -> Tensor:
+    def frozen_image_tower(self) -> nn.Module | None:
+        own_features = type(self.model).image_features is not PromptedCLIP.image_features
+        return None if own_features or self.model.prompt_learner.tunes_image_tower else self.model.clip.visual
+
+    def test_image_features(self, images: Tensor) -> Tensor:
+        with self.autocast():
+            return self.model.image_features(images)
+
+    def test_logits(self, features: Tensor) -> Tensor:
         """Logits [B, C] against the text features of the running test."""
         with self.autocast():
-            features = self.model.image_features(images)
             return self.model.class_logits(features, self._text_features, None)
 
     # -- checkpoints ------------------------------------------------------------------------------

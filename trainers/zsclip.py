@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
-from dassl.engine import TRAINER_REGISTRY, TrainerX
+from dassl.engine import TRAINER_REGISTRY
 from trainers.base import load_clip
+from trainers.features import FeatureTrainer
 from trainers.templates import SELECTED_TEMPLATES, dataset_template, ensemble_features
 
 
 @TRAINER_REGISTRY.register()
-class ZeroshotCLIP(TrainerX):
+class ZeroshotCLIP(FeatureTrainer):
     """CLIP with the data set's template (Eq. 1 of the DPC paper)."""
 
     OPTIONS: dict[str, CN] = {}
@@ -30,9 +31,14 @@ class ZeroshotCLIP(TrainerX):
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Nothing to load."""
 
-    def model_inference(self, images: Tensor) -> Tensor:
+    def frozen_image_tower(self) -> nn.Module:
+        return self.model.visual
+
+    def test_image_features(self, images: Tensor) -> Tensor:
+        return F.normalize(self.model.encode_image(images), dim=-1)
+
+    def test_logits(self, features: Tensor) -> Tensor:
         """Logits [B, C]."""
-        features = F.normalize(self.model.encode_image(images), dim=-1)
         return self.model.logit_scale.exp() * features @ self.text_features.t()
 
 

@@ -27,6 +27,7 @@ LOCATION_SETTINGS = frozenset(
         "TRAIN.PRINT_FREQ",
         "TRAIN.TENSORBOARD",
         "TEST.SPLIT",
+        "TEST.CACHE_FEATURES",
         "TEST.SAVE_LOGITS",
         "TEST.PER_CLASS_RESULT",
         "TEST.COMPUTE_CMAT",

@@ -183,10 +183,10 @@ class SimpleTrainer(TrainerBase):
         logger.info("Evaluating the %s split", split)
 
         recorder = LogitRecorder() if self.cfg.TEST.SAVE_LOGITS else None
-        with progress(f"Evaluating {split}", len(loader)) as bar:
-            for batch in loader:
-                images, labels = self.parse_batch_test(batch)
-                logits = self.model_inference(images)
+        batches = self.test_batches(loader)
+        with progress(f"Evaluating {split}", len(batches)) as bar:
+            for batch in batches:
+                logits, labels = self.test_step(batch)
                 self.evaluator.process(logits, labels)
                 if recorder is not None:
                     recorder.add(batch["impath"], labels, logits)
@@ -199,6 +199,15 @@ class SimpleTrainer(TrainerBase):
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         append_result(self.cfg, self.dm.dataset.name, split, self.epochs_trained, results)
         return next(iter(results.values()))
+
+    def test_batches(self, loader: Any) -> Any:
+        """What an evaluation goes through: the batches of ``loader``, or a list made from them."""
+        return loader
+
+    def test_step(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits [B, C] and labels [B] of a batch of ``test_batches``, on the device."""
+        images, labels = self.parse_batch_test(batch)
+        return self.model_inference(images), labels
 
     def model_inference(self, input: torch.Tensor) -> torch.Tensor:
         return self.model(input)

@@ -20,6 +20,7 @@ from dassl.utils.files import (
     mkdir_if_missing,
     read_image,
     read_json,
+    user_cache,
     write_json,
     write_text,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "set_rng_state",
     "setup_logger",
     "tolist_if_not",
+    "user_cache",
     "write_checkpoint",
     "write_json",
     "write_text",

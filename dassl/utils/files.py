@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -16,6 +17,11 @@ from PIL import Image
 def mkdir_if_missing(dirname: str) -> None:
     """Create a folder and its parents."""
     os.makedirs(dirname, exist_ok=True)
+
+
+def user_cache() -> Path:
+    """The folder for what can be computed again: ``$XDG_CACHE_HOME/dpc``, usually ``~/.cache/dpc``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dpc"
 
 
 def check_isfile(fpath: str) -> bool:

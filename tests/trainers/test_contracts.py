@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -180,6 +181,16 @@ def test_checkpoint_round_trip_is_small(make: Build, case: Case, tmp_path: Path)
     assert not torch.allclose(logits_of(other), logits, atol=1e-3)
     other.load_model(str(tmp_path / "saved"), epoch=1)
     torch.testing.assert_close(logits_of(other), logits, atol=1e-6, rtol=0)
+
+
+@every_case
+def test_kept_image_features_change_nothing(make: Build, case: Case, tmp_path: Path) -> None:
+    trainer = make(case, "TEST.SAVE_LOGITS", "True", output=tmp_path / "run")
+    for _ in range(2):  # features that were kept before a step must not be taken for those behind it
+        trainer.test()
+        evaluated = np.load(tmp_path / "run" / "logits.npz")["logits"]
+        np.testing.assert_allclose(evaluated, logits_of(trainer).numpy(), atol=1e-5, rtol=0)
+        one_step(trainer)
 
 
 @every_case
