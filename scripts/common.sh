@@ -2,8 +2,9 @@
 # What the experiment scripts share: sourced by them, never run by itself.
 #
 # From the environment, all optional:
-#   DATA          root of the data sets                                    [data]
+#   DATA          root of the named data sets                              [data]
 #   OUTPUT        root of the results                                      [output]
+#   MODEL         demo: the embedded tiny CLIP, so every method's demo.yaml; needs no weights, means little
 #   CFG           configs/trainers/<Trainer>/<CFG>.yaml of the method      [see `methods`; demo on the demo sets]
 #   BACKBONE_CFG  the same for the prompt learner that DPC builds on
 #   TEACHER_CFG   the same for PromptKD's teacher
@@ -41,17 +42,20 @@ demo_datasets="digits letters"
 default_source=imagenet # of the cross-dataset and cross-domain protocols
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-script=scripts/$(basename "$(dirname "$0")")/$(basename "$0")
+script=$(cd "$(dirname "$0")" && pwd)/$(basename "$0")
+script=${script#"$root/"}
+typed_in=$PWD
 
-# A relative path in the environment is meant from where the command was typed.
+# A relative path is meant from where the command was typed.
 from_here() {
-    case "$1" in /*) echo "$1" ;; *) [[ "$PWD" == "$root" ]] && echo "$1" || echo "$PWD/$1" ;; esac
+    case "$1" in /*) echo "$1" ;; *) echo "$typed_in/$1" ;; esac
 }
 DATA=$(from_here "${DATA:-$root/data}")
 OUTPUT=$(from_here "${OUTPUT:-$root/output}")
 few_shot_counts=${SHOTS:-1 2 4 8 16}
 SHOTS=${SHOTS:-16}
 VARIANT=${VARIANT:-paper}
+MODEL=${MODEL:-}
 cd "$root"
 DATA=${DATA#"$root/"}
 OUTPUT=${OUTPUT#"$root/"}
@@ -71,40 +75,102 @@ names_in() { # FOLDER: its yaml files without the ending, on one line
     (cd "configs/$1" 2>/dev/null && ls ./*.yaml 2>/dev/null) | sed 's|^\./||; s|\.yaml$||' | tr '\n' ' ' | sed 's/ $//'
 }
 
+known_sets() { names_in datasets | sed 's/ folder / /'; } # by name; folder stands for those that come as a path
+
 known_backbones() { # the methods that DPC builds on
     awk 'NF && $4 != "-" { print $1 }' <<<"$methods" | tr '\n' ' ' | sed 's/ $//'
 }
+
+own_set_usage="or a path: your folder of images, or your .csv or .json list of them (docs/datasets.md)"
 
 takes() { [[ "$argument_form" == *"$1"* ]]; } # WORD: whether it is part of the form of the arguments
 
 usage() { # [MESSAGE]: without one it was asked for
     if [[ -n "${1:-}" ]]; then exec >&2 && echo "$script: $1"; fi
     echo "usage: bash $script $argument_form"
-    if takes DATASET; then echo "  DATASET   one of: $(names_in datasets)"; fi
-    echo "  SEED      a whole number, 0 or more (1, 2 and 3 in the papers)"
+    if takes DATASET; then
+        echo "  DATASET   one of: $(known_sets)"
+        echo "            $own_set_usage"
+    fi
+    if takes SEED; then echo "  SEED      a whole number, 0 or more (1, 2 and 3 in the papers)"; fi
     if takes SOURCE; then
-        echo "  SOURCE    the data set to train on, one of: $(names_in datasets) (default: $default_source)"
+        echo "  SOURCE    the data set to train on, one of: $(known_sets) (default: $default_source)"
+        echo "            $own_set_usage"
     fi
     if takes BACKBONE; then
         echo "  BACKBONE  the prompt learner that DPC builds on, one of: $(known_backbones) (default: coop)"
     fi
     if takes base; then echo "  base|new  the classes to test on (default: new)"; fi
-    echo "environment: DATA=$DATA OUTPUT=$OUTPUT SHOTS=$SHOTS CFG LOADEP OPTIONS PYTHON (see scripts/common.sh)"
+    if [[ -n "${more_usage:-}" ]]; then echo "$more_usage"; fi
+    echo "environment: DATA=$DATA OUTPUT=$OUTPUT SHOTS=$SHOTS MODEL CFG LOADEP OPTIONS PYTHON (see scripts/common.sh)"
     if [[ -n "${1:-}" ]]; then exit 2; else exit 0; fi
 }
 
 contains() { case " $1 " in *" $2 "*) return 0 ;; *) return 1 ;; esac; } # LIST WORD
+
+# A data set is known by a configuration's name, or by the absolute path of one of the user's own.
+# Sets found to that, from a word of the command line.
+find_set() { # WORD
+    local path
+    found=$1
+    [[ -n "$1" ]] || return 1
+    if [[ "$1" != */* && -f "configs/datasets/$1.yaml" ]]; then
+        [[ "$1" != folder || "${OPTIONS:-}" == *DATASET.DIR* ]] ||
+            usage "'folder' stands for any set of your own: give the set's path in place of that word"
+        return
+    fi
+    path=$(from_here "$1")
+    if [[ -d "$path" ]]; then
+        found=$(cd "$path" && pwd)
+    elif [[ -f "$path" && ("$path" == *.csv || "$path" == *.json) ]]; then
+        found=$(cd "$(dirname "$path")" && pwd)/$(basename "$path")
+    else
+        return 1
+    fi
+}
+
+unknown_set() { # WORD
+    case "$1" in
+        */* | *.csv | *.json) usage "there is no folder and no .csv or .json list at '$1'" ;;
+        *) usage "unknown data set '$1': neither one of the names below nor a folder or list of your own" ;;
+    esac
+}
+
+name_of() { # SET: its name in folders and tables; datasets/folder.py says the same
+    local name=${1##*/}
+    if [[ "$1" == /* && ! -d "$1" ]]; then name=${name%.*}; fi
+    echo "$name"
+}
+
+# Sets set_words to what tells train.py the data set.
+describe_set() { # SET
+    case "$1" in
+        /*) set_words=(--dataset-config-file configs/datasets/folder.yaml DATASET.DIR "$1") ;;
+        *) set_words=(--dataset-config-file "configs/datasets/$1.yaml") ;;
+    esac
+}
+
+# The results' folders say no more than a set's name: those of another set must not be taken for this one's.
+refuse_namesakes() { # SET
+    local name words logs other
+    name=$(name_of "$1")
+    case "$1" in /*) words="DATASET.DIR $1 " ;; *) words="datasets/$1.yaml " ;; esac
+    logs=("$OUTPUT"/*/"$name"/shots_*/*/*/seed*/log.txt "$OUTPUT"/*/*/"$name"/shots_*/*/*/seed*/log.txt)
+    other=$(grep -as "^arguments: " /dev/null "${logs[@]}" | sed 's/$/ /' | grep -avF -m 1 -- "$words" || true)
+    [[ -z "$other" ]] || fail "$OUTPUT has results of a data set of the same name, $name, from elsewhere:" \
+        "${other%%:arguments*}; set OUTPUT to another folder, rename this data set, or remove those results"
+}
 
 # Sets dataset, seed, backbone, source_set and subset from the words behind FORM; the optional ones in any order.
 parse_arguments() { # FORM WORD...
     argument_form=$1
     shift
     if contains "$*" -h || contains "$*" --help; then usage; fi
-    dataset= backbone=coop source_set=$default_source subset=new
+    dataset='' backbone=coop source_set=$default_source subset=new
     if takes DATASET; then
         [[ $# -ge 2 ]] || usage "DATASET and SEED are needed"
-        contains "$(names_in datasets)" "$1" || usage "unknown data set '$1'"
-        dataset=$1
+        find_set "$1" || unknown_set "$1"
+        dataset=$found
         shift
     fi
     [[ $# -ge 1 ]] || usage "SEED is needed"
@@ -115,17 +181,27 @@ parse_arguments() { # FORM WORD...
     for word in "$@"; do
         if takes base && contains "base new" "$word"; then
             subset=$word
-        elif takes SOURCE && contains "$(names_in datasets)" "$word"; then
-            source_set=$word
-        elif takes BACKBONE; then
-            contains "$(known_backbones)" "$word" || usage "unknown backbone '$word'"
+        elif takes BACKBONE && contains "$(known_backbones)" "$word"; then
             backbone=$word
+        elif takes SOURCE && find_set "$word"; then
+            source_set=$found
+        elif takes SOURCE && [[ "$word" == */* ]]; then
+            unknown_set "$word"
+        elif takes BACKBONE; then
+            usage "unknown backbone '$word'"
         else
             usage "unknown argument '$word'"
         fi
     done
+    check_environment
+    if [[ -n "$dataset" ]]; then refuse_namesakes "$dataset"; fi
+    if takes SOURCE; then refuse_namesakes "$source_set"; fi
+}
+
+check_environment() {
     [[ "$SHOTS" =~ ^[1-9][0-9]*$ ]] || fail "SHOTS is '$SHOTS', but must be a whole number above 0"
     contains "paper released" "$VARIANT" || fail "VARIANT is '$VARIANT', but must be paper or released"
+    [[ -z "$MODEL" || "$MODEL" == demo ]] || fail "MODEL is '$MODEL', but must be demo, or not set (CFG names others)"
     [[ "${LOADEP:-1}" =~ ^[0-9]+$ ]] || fail "LOADEP is '$LOADEP', but must be an epoch's number"
 }
 
@@ -137,7 +213,7 @@ cfg_of() { # METHOD COLUMN: its default configuration in this protocol
 
 config_of() { # TRAINER DEFAULT WISH: the name of the configuration to use
     local cfg=$2
-    if contains "$demo_datasets" "$dataset"; then cfg=demo; fi
+    if [[ "$MODEL" == demo ]] || contains "$demo_datasets" "$dataset"; then cfg=demo; fi
     cfg=${3:-$cfg}
     [[ -f "configs/trainers/$1/$cfg.yaml" ]] ||
         fail "$1 has no configuration '$cfg'; known in configs/trainers/$1: $(names_in "trainers/$1")"
@@ -157,12 +233,11 @@ has_result() { grep -Eqs '"split": ?"test"' "$1/results.jsonl"; } # DIR: a run e
 train_py() { # DIR CLASSES FLAG...: a run as `describe` left it
     # shellcheck source=scripts/setup.sh
     source scripts/setup.sh
+    describe_set "$dataset"
     # shellcheck disable=SC2086 # OPTIONS is several words
     "$PYTHON" train.py --root "$DATA" --output-dir "$1" --seed "$seed" --trainer "$trainer" \
-        --dataset-config-file "configs/datasets/$dataset.yaml" \
-        --config-file "configs/trainers/$trainer/$cfg.yaml" \
-        "${@:3}" ${options[@]+"${options[@]}"} DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES "$2" \
-        ${OPTIONS:-}
+        --config-file "configs/trainers/$trainer/$cfg.yaml" "${@:3}" "${set_words[@]}" \
+        ${options[@]+"${options[@]}"} DATASET.NUM_SHOTS "$shots" DATASET.SUBSAMPLE_CLASSES "$2" ${OPTIONS:-}
 }
 
 train_run() {
@@ -192,7 +267,7 @@ test_run() { # DIR; train_dir is empty for a method without training
             fail "nothing trained in $train_dir yet: bash ${script/_test.sh/_train.sh} $train_words comes first"
         how+=(--model-dir "$train_dir" --load-epoch "$epoch")
     fi
-    say "testing on $dataset, $subset classes: $dir"
+    say "testing on $(name_of "$dataset"), $subset classes: $dir"
     train_py "$dir" "$subset" "${how[@]}"
 }
 
@@ -243,8 +318,8 @@ backbone_of() { if [[ "$1" == dpc ]]; then echo " $2"; fi; } # METHOD TEXT: the 
 
 base2new_begin() { # METHOD FORM WORD...
     parse_arguments "${@:2}"
-    protocol=base2new train_place=base2new/train_base/$dataset train_classes=base
-    train_words="$dataset $seed$(backbone_of "$1" "$backbone")"
+    protocol=base2new train_place=base2new/train_base/$(name_of "$dataset") train_classes=base
+    train_words="$(printf %q "$dataset") $seed$(backbone_of "$1" "$backbone")"
 }
 
 base2new_train() { # METHOD WORD...
@@ -256,7 +331,7 @@ base2new_test() { # METHOD WORD...
     base2new_begin "$1" "DATASET SEED$(backbone_of "$1" "[BACKBONE]") [base|new]" "${@:2}"
     method_runs "$1" "${CFG:-}" :
     if [[ "$1" == zsclip ]]; then train_dir=; fi
-    test_run "$(run_dir "base2new/test_$subset/$dataset")"
+    test_run "$(run_dir "base2new/test_$subset/$(name_of "$dataset")")"
 }
 
 # ---- cross-dataset and cross-domain generalisation ---------------------------------------------------------------
@@ -266,8 +341,8 @@ xd_begin() { # METHOD FORM WORD...
     parse_arguments "${@:2}"
     target=$dataset
     if [[ "$1" != zsclip ]]; then dataset=$source_set; fi
-    protocol=xd train_place=xd/train/$source_set train_classes=all subset=all
-    train_words="$seed $source_set$(backbone_of "$1" "$backbone")"
+    protocol=xd train_place=xd/train/$(name_of "$source_set") train_classes=all subset=all
+    train_words="$seed $(printf %q "$source_set")$(backbone_of "$1" "$backbone")"
 }
 
 xd_train() { # METHOD WORD...
@@ -283,15 +358,15 @@ xd_test() { # METHOD WORD...
     dataset=$target
     if [[ "$1" == zsclip ]]; then train_dir=; fi
     # the folders' names say nothing of the usual source
-    if [[ "$source_set" != "$default_source" ]]; then label=$label-from-$source_set; fi
-    test_run "$(run_dir "xd/test/$dataset")"
+    if [[ "$source_set" != "$default_source" ]]; then label=$label-from-$(name_of "$source_set"); fi
+    test_run "$(run_dir "xd/test/$(name_of "$dataset")")"
 }
 
 # ---- few-shot learning -------------------------------------------------------------------------------------------
 
 few_shot() { # METHOD WORD...
     parse_arguments "DATASET SEED$(backbone_of "$1" "[BACKBONE]")" "${@:2}"
-    protocol=few_shot train_place=few_shot/$dataset train_classes=all subset=all
+    protocol=few_shot train_place=few_shot/$(name_of "$dataset") train_classes=all subset=all
     if [[ "$1" == zsclip ]]; then # the curve's point without training images
         SHOTS=0
         method_runs zsclip "${CFG:-}" :

@@ -31,19 +31,26 @@ def make_textures(home: Path) -> None:
             Image.fromarray(pixels).save(home / name / f"{number}.png")
 
 
+def with_this_python(folder: Path) -> dict[str, str]:
+    """An environment in which ``python`` and the scripts run this interpreter."""
+    (folder / "bin").mkdir()
+    python = folder / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    path = f"{folder}/bin:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHON": str(python), "OMP_NUM_THREADS": "1"}
+
+
 def test_from_a_folder_to_a_table(tmp_path: Path) -> None:
     found = re.search(r"<!-- tests/datasets/test_docs.py runs this block -->\n```bash\n(.*?)```", PAGE, re.S)
     assert found is not None
     make_textures(tmp_path / "my_images")
     script = found[1].replace("OUT=output/my_images", f"OUT={tmp_path}/output")
     script = script.replace("DIR=my_images", f"DIR={tmp_path}/my_images")
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    (tmp_path / "bin" / "python").chmod(0o755)
-    environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        ["bash", "-euc", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-    )
+        ["bash", "-euc", script],
+        cwd=ROOT, env=with_this_python(tmp_path), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "Folder: complete" in done.stdout
     table = [line for line in done.stdout.splitlines() if line.startswith("|")]

@@ -12,14 +12,17 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 # Stands for "$PYTHON train.py ...": records its words, and leaves behind what a run of train.py leaves.
-# Whatever else it is asked to do, the true interpreter does.
+# A check of data is recorded, too. Whatever else it is asked to do, the true interpreter does.
 STUB = f"""#!{sys.executable}
 import json, os, pathlib, sys
-if sys.argv[1] != "train.py":
+checks = sys.argv[1:3] == ["-m", "datasets.prepare"]
+if sys.argv[1] != "train.py" and not checks:
     os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 words = sys.argv[2:]
 with open(os.environ["CALLS"], "a") as file:
     file.write(json.dumps(words) + "\\n")
+if checks:
+    sys.exit(int(os.environ.get("STUB_CHECK", 0)))
 value = lambda name: words[words.index(name) + 1]
 trainer = value("--trainer")
 if trainer == os.environ.get("STUB_FAILS"):
@@ -33,8 +36,12 @@ if "--eval-only" not in words:
         sys.exit(137)
     (out / "resume.pth.tar").unlink(missing_ok=True)
     (out / "prompt_learner" / "checkpoint").write_text("model.pth.tar-5\\n")
+(out / "log.txt").write_text("arguments: " + " ".join(words) + "\\n")
+dataset = value("--dataset-config-file").split("/")[-1][:-5].title()
+if "DATASET.DIR" in words:
+    dataset = pathlib.Path(value("DATASET.DIR")).stem
 with open(out / "results.jsonl", "a") as file:
-    record = {{"method": trainer, "dataset": value("--dataset-config-file").split("/")[-1][:-5].title()}}
+    record = {{"method": trainer, "dataset": dataset}}
     record |= {{"split": "test", "subsample_classes": value("DATASET.SUBSAMPLE_CLASSES"), "shots": 16}}
     record |= {{"seed": int(value("--seed")), "metrics": {{"accuracy": 50.0}}, "time": "2026-01-01"}}
     file.write(json.dumps(record) + "\\n")
@@ -48,7 +55,7 @@ class Checkout:
         self.root = root / "checkout"
         self.calls_file = root / "calls.jsonl"
         shutil.copytree(REPOSITORY / "scripts", self.root / "scripts")
-        configs = ["datasets/eurosat", "datasets/digits", "trainers/ZeroshotCLIP/vit_b16"]
+        configs = ["datasets/eurosat", "datasets/digits", "datasets/folder", "trainers/ZeroshotCLIP/vit_b16"]
         configs += ["trainers/CoOp/vit_b16_ep20_ctxv1", "trainers/CoOp/demo", "trainers/CoOp/other"]
         configs += ["trainers/CoOp_DPC/vit_b16_ep20", "trainers/CoOp_DPC/demo", "trainers/CoOp_DPC/released"]
         for name in configs:
