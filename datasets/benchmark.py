@@ -16,7 +16,7 @@ from yacs.config import CfgNode as CN
 
 from dassl.data.datasets import DatasetBase, Datum
 from datasets.few_shot import few_shot, subsample_classes
-from datasets.missing import missing_message
+from datasets.missing import is_there, missing_message
 from datasets.sources import Source
 from datasets.split_file import PARTS, Item, Split, check_images, check_not_empty, read_split
 from datasets.split_rules import class_folders, split_in_three
@@ -86,6 +86,11 @@ class FewShotBenchmark(DatasetBase):
         images = self.image_root(folder)
         check_not_empty({part: selected[part] for part in PARTS if part != "train" or shots >= 1}, images)
         relabelled = subsample_classes({**selected, "full": split["train"]}, subset)
+        if not any(relabelled.values()):
+            raise ValueError(
+                f"DATASET.SUBSAMPLE_CLASSES is {subset!r}, but data set {type(self).__name__} has a single "
+                "class, which is a base class; use 'all' or 'base'"
+            )
         self._full, self._images = relabelled.pop("full"), images
         self._train_full: list[Datum] | None = None
         self.dataset_dir, self.image_dir = str(folder), str(images)
@@ -144,7 +149,7 @@ class FewShotBenchmark(DatasetBase):
             FileNotFoundError, ValueError: see the class.
         """
         needed = [folder / name for name in (cls.image_dir, *cls.lists, cls.split_file) if name]
-        missing = [path for path in needed if not path.exists()]
+        missing = [path for path in needed if not is_there(path)]
         if missing:
             expected = [folder / cls.image_dir / cls.example, *needed[1 if cls.image_dir else 0 :]]
             raise FileNotFoundError(

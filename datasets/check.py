@@ -91,7 +91,7 @@ def _open(path: str) -> str:
         with Image.open(path):
             return ""
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        return f"{path}: {error}"
+        return str(error) if path in str(error) else f"{path}: {error}"
 
 
 def _decode(path: str) -> str:

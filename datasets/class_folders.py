@@ -26,7 +26,8 @@ def check_folders(images: Path, found: Collection[str], wanted: Collection[str],
     if missing := sorted(wanted - found):
         listed = first_named([images / name for name in missing])
         raise FileNotFoundError(
-            f"{len(missing)} of the class folders named in {source} are missing:\n{listed}"
+            f"{len(missing)} of the class folders named in {source} are missing:\n{listed}\n"
+            "Unpack the images again."
         )
     check_named(images, found, wanted, source)
 
@@ -35,7 +36,10 @@ def check_named(images: Path, found: Collection[str], names: Collection[str], so
     """Raise a ``ValueError`` when ``source`` has no class name for one of the folders in ``images``."""
     if unknown := sorted(set(found) - set(names)):
         listed = first_named([images / name for name in unknown])
-        raise ValueError(f"{source} has no class name for {len(unknown)} folders:\n{listed}")
+        raise ValueError(
+            f"{source} has no class name for {len(unknown)} folders:\n{listed}\n"
+            "Remove what is no class, or use the list that belongs to the images."
+        )
 
 
 def list_images(images: Path, classes: Mapping[str, str]) -> list[Item]:
@@ -51,7 +55,11 @@ def list_images(images: Path, classes: Mapping[str, str]) -> list[Item]:
     items: list[Item] = []
     for label, (folder, classname) in enumerate(classes.items()):
         with os.scandir(images / folder) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+            names = sorted(
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".") and not entry.is_dir(follow_symlinks=False)
+            )
         if not names:
             raise FileNotFoundError(f"class folder {images / folder} ({classname}) is empty; unpack it again")
         items.extend(Item(f"{folder}/{name}", label, classname) for name in names)

@@ -17,7 +17,7 @@ def read_lines(path: Path) -> list[str]:
         ValueError: no text, or an empty file.
     """
     try:
-        lines = [line.rstrip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.rstrip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file ({error}); fetch it again") from error
     if not any(lines):

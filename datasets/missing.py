@@ -23,12 +23,23 @@ def missing_message(
     found = describe(folder) + ("" if folder.is_dir() else f"; {root} {describe(root)}")
     lines = [
         f"data set {name} is not complete under DATASET.ROOT (--root) {root}",
-        *(f"  missing:    {path}" for path in missing),
+        *(f"  missing:    {path}{_kind(path)}" for path in missing if path.parent not in missing),
         f"  found:      {folder} {found}",
         *_titled("  expected:   ", (str(path) for path in expected)),
         *_titled("  to get it:  ", _remedies(name, folder, missing, sources, origin)),
     ]
     return "\n".join(lines)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file, or a folder where the name has no ending."""
+    return path.is_file() if path.suffix else path.is_dir()
+
+
+def _kind(path: Path) -> str:
+    if not path.exists():
+        return ""
+    return " (what is there is no file)" if path.suffix else " (what is there is no folder)"
 
 
 def _remedies(
@@ -46,10 +57,10 @@ def _remedies(
 
 def by_hand(source: Source, folder: Path) -> str:
     """What to do in a browser to have what ``source`` gives."""
-    targets = " and ".join(str(folder / target) for target in source.files.values())
+    targets = list(source.files.values())
     if source.is_archive:
-        return f"open {source.urls[0]} and unpack it, so that there are {targets}"
-    return f"open {source.urls[0]} and save it as {targets}"
+        return f"open {source.urls[0]} and unpack it, so that {folder} holds {', '.join(targets)}"
+    return f"open {source.urls[0]} and save it as {folder / targets[0]}"
 
 
 def _provides(target: Path, missing: Sequence[Path]) -> bool:

@@ -32,14 +32,18 @@ def read_split(path: Path, class_key: Callable[[str], str] | None = None) -> Spl
         class_key: what in an image's path tells its class apart from others; None: nothing does.
 
     Raises:
-        ValueError: no JSON, another layout, or a split that `check_split` refuses.
+        ValueError: no JSON, another layout, a split that `check_split` refuses, or one without test images.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"split file {path} is not valid JSON ({error}); fetch it again") from error
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(
+            f"split file {path} is not valid JSON ({error}); mend it, or delete it and fetch it again"
+        ) from error
     split = _parse(content, path)
     check_split(split, path, class_key)
+    if not split["test"]:
+        raise ValueError(f"split file {path} has no test images")
     return split
 
 
@@ -47,8 +51,9 @@ def check_split(split: Split, path: Path, class_key: Callable[[str], str] | None
     """Check what is said about the images of a split that comes from ``path``.
 
     Raises:
-        ValueError: a label with two class names, labels that are not 0 .. n-1, a class without training
-            images, an image in two parts, or images that ``class_key`` finds alike under two labels.
+        ValueError: a label with two class names or none, a class name of two labels, labels that are not
+            0 .. n-1, a class without training images, an image in two parts, or images that ``class_key``
+            finds alike under two labels.
     """
     _check_classes(split, path)
     _check_parts(split, path)
@@ -67,15 +72,21 @@ def check_images(split: Mapping[str, list[Item]], image_dir: Path, split_file: P
         for item in items:
             folder, _, name = item.path.rpartition("/")
             wanted.setdefault(folder, {})[name] = None
-    missing: list[str] = []
+    missing: list[object] = []
+    count = 0
     for folder, names in wanted.items():
         present = _file_names(image_dir / folder)
-        missing.extend(os.path.join(folder, name) for name in names if name not in present)
+        gone = [name for name in names if present is None or name not in present]
+        count += len(gone)
+        if present is None:
+            missing.append(f"{image_dir / folder}/ (no such folder; {len(gone)} images)")
+        else:
+            missing.extend(image_dir / folder / name for name in gone)
     if missing:
-        listed = first_named([image_dir / path for path in missing])
         raise FileNotFoundError(
-            f"{len(missing)} of the images named in {split_file} are missing:\n{listed}\n"
-            "Unpack the images again, or use the split file that belongs to them."
+            f"{count} of the images named in {split_file} are missing:\n{first_named(missing)}\n"
+            f"Unpack the images again ('python -m datasets.prepare' does where {image_dir} is not there), or "
+            "use the split file that belongs to them."
         )
 
 
@@ -83,10 +94,22 @@ def check_not_empty(split: Mapping[str, list[Item]], image_dir: Path) -> None:
     """Check that no image file is empty, as interrupted copies leave them.
 
     Raises:
+        FileNotFoundError: names the first that are not there, such as links to nowhere, and how many.
         ValueError: names the first empty files and how many there are.
     """
     paths = {os.path.join(image_dir, item.path) for items in split.values() for item in items}
-    empty = sorted(path for path in paths if os.path.getsize(path) == 0)
+    empty: list[str] = []
+    gone: list[str] = []
+    for path in sorted(paths):
+        try:
+            if os.path.getsize(path) == 0:
+                empty.append(path)
+        except OSError as error:
+            gone.append(f"{path} ({error.strerror})")
+    if gone:
+        raise FileNotFoundError(
+            f"{len(gone)} images cannot be opened:\n{first_named(gone)}\nUnpack the images again."
+        )
     if empty:
         raise ValueError(
             f"{len(empty)} images are empty files:\n{first_named(empty)}\nUnpack the images again."
@@ -99,12 +122,13 @@ def first_named(paths: Sequence[object]) -> str:
     return "\n".join(f"  {path}" for path in paths[:_NAMED]) + more
 
 
-def _file_names(folder: Path) -> set[str]:
+def _file_names(folder: Path) -> set[str] | None:
+    """The names of what is no folder in ``folder``; None where that is no folder itself."""
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries}
+            return {entry.name for entry in entries if not entry.is_dir(follow_symlinks=False)}
     except (FileNotFoundError, NotADirectoryError):
-        return set()
+        return None
 
 
 def _parse(content: object, path: Path) -> Split:
@@ -141,6 +165,15 @@ def _check_classes(split: Split, path: Path) -> None:
             f"split file {path}: labels must be 0 .. {max(names, default=0)} without gaps; "
             f"missing: {absent[:_NAMED]}, lowest: {min(names, default=None)}"
         )
+    labels: dict[str, int] = {}
+    for label, name in sorted(names.items()):
+        if not name.strip():
+            raise ValueError(f"split file {path}: label {label} has an empty class name")
+        if (other := labels.setdefault(name, label)) != label:
+            raise ValueError(
+                f"split file {path}: class name {name!r} has the labels {other} and {label}; "
+                "every class name needs one label"
+            )
     counts = Counter(item.label for item in split["train"])
     empty = [f"{label} ({names[label]})" for label in sorted(names) if not counts[label]]
     if empty:

@@ -196,3 +196,12 @@ def test_unknown_subset_is_refused(tmp_path: Path) -> None:
     make(tmp_path)
     with pytest.raises(ValueError, match=r"SUBSAMPLE_CLASSES is 'half'.*all, base, new"):
         Tiny(config(tmp_path, subset="half"))
+
+
+def test_one_class_has_no_new_ones(tmp_path: Path) -> None:
+    path = make(tmp_path)
+    split = json.loads(path.read_text())
+    path.write_text(json.dumps({part: [row for row in split[part] if row[1] == 0] for part in split}))
+    assert Tiny(config(tmp_path, subset="base")).classnames == ["ant"]
+    with pytest.raises(ValueError, match=r"SUBSAMPLE_CLASSES is 'new'.*a single class"):
+        Tiny(config(tmp_path, subset="new"))

@@ -128,8 +128,19 @@ def test_what_is_missing_or_broken_is_named(
         FileNotFoundError, match=f"missing: *{path}(.|\n)*datasets.prepare {name} --data {tmp_path}"
     ):
         cls(config(tmp_path, 1))
+    write_split(cls, tmp_path, few)
+    test_image.unlink()
+    test_image.mkdir()
+    with pytest.raises(FileNotFoundError, match=f"1 of the images named (.|\n)*{test_image}\n"):
+        cls(config(tmp_path, 1))
+    test_image.rmdir()
+    test_image.symlink_to("nowhere")
+    with pytest.raises(FileNotFoundError, match=f"1 images cannot be opened:\n  {test_image} .No such file"):
+        cls(config(tmp_path, 1))
     shutil.rmtree(test_image.parent)
-    with pytest.raises(FileNotFoundError, match=f"missing: |{test_image.parent}"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"missing: +{test_image.parent}|{test_image.parent}/ \(no such"
+    ):
         cls(config(tmp_path, 1))
     with pytest.raises(FileNotFoundError, match=r"--root\) .*nowhere(.|\n)*found: .*does not exist"):
         cls(config(tmp_path / "nowhere", 1))
@@ -274,4 +285,36 @@ def test_empty_image_is_named(tmp_path: Path, images: Placeholders) -> None:
     image.unlink()
     image.touch()
     with pytest.raises(ValueError, match=f"1 images are empty files(.|\n)*{image}"):
+        ImageNetA(config(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name", ["SUN397", "FGVCAircraft", "ImageNet", "ImageNetA", "ImageNetV2", "StanfordCars"]
+)
+def test_another_kind_of_file_is_as_good_as_none(name: str, tmp_path: Path) -> None:
+    cls = getattr(datasets, name)
+    home = tmp_path / cls.dataset_dir
+    expected = [n for n in (cls.image_dir, *cls.lists, cls.split_file) if n and "images/" not in n]
+    for entry in expected:
+        path = home / entry
+        if path.suffix:
+            path.mkdir(parents=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    with pytest.raises(FileNotFoundError) as error:
+        cls(config(tmp_path))
+    for entry in expected:
+        kind = "file" if (home / entry).suffix else "folder"
+        assert f"missing:    {home / entry} (what is there is no {kind})" in str(error.value)
+    assert len(str(error.value).splitlines()) <= 20
+
+
+def test_half_unpacked_archives_are_no_images(tmp_path: Path, images: Placeholders) -> None:
+    """A class folder that was unpacked into itself."""
+    folder = make_shift(ImageNetA, tmp_path, images) / ImageNetA.image_dir
+    (folder / WNIDS[5]).rename(folder / "moved")
+    (folder / WNIDS[5]).mkdir()
+    (folder / "moved").rename(folder / WNIDS[5] / WNIDS[5])
+    with pytest.raises(FileNotFoundError, match=f"{WNIDS[5]}.*is empty; unpack it again"):
         ImageNetA(config(tmp_path))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from datasets.lists import read_classnames
 from datasets.split_file import read_split
 
 GOOD = {
@@ -39,6 +40,14 @@ def test_good_file_is_read_as_it_stands(tmp_path: Path) -> None:
         ({**GOOD, "test": [["d/2.png", 3, "d"]]}, r"without gaps; missing: \[2\]"),
         ({**GOOD, "test": [["c/2.png", 2, "c"]]}, r"no training images for class 2 \(c\)"),
         ({"train": [], "val": [], "test": []}, "labels must be"),
+        ({**GOOD, "test": []}, "has no test images"),
+        ({**GOOD, "train": [["a/0.png", 0, " "], ["b/0.png", 1, "b"]], "val": []}, "label 0 has an empty"),
+        (
+            {**GOOD, "train": [["a/0.png", 0, "b"], ["b/0.png", 1, "b"]], "val": []},
+            "class name 'b' has the labels 0 and 1",
+        ),
+        ({**GOOD, "test": [["a/0.png", 0, "a"]]}, "image a/0.png is in 'train' and in 'test'"),
+        ("[" * 100_000, "not valid JSON .*delete it"),
     ],
 )
 def test_bad_file_is_refused_with_its_reason(tmp_path: Path, content: object, complaint: str) -> None:
@@ -46,3 +55,12 @@ def test_bad_file_is_refused_with_its_reason(tmp_path: Path, content: object, co
     with pytest.raises(ValueError, match=complaint) as error:
         read_split(path)
     assert str(path) in str(error.value)
+
+
+def test_a_mark_of_the_byte_order_is_skipped(tmp_path: Path) -> None:
+    """As Windows' editor writes it."""
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps(GOOD), encoding="utf-8-sig")
+    assert read_split(path) == read_split(write(tmp_path, GOOD))
+    (tmp_path / "classnames.txt").write_text("n1 ant\n", encoding="utf-8-sig")
+    assert read_classnames(tmp_path / "classnames.txt") == {"n1": "ant"}
