@@ -32,7 +32,7 @@ read_arguments() { # WORD...
         contains "$names" "$(name_of "$found")" && fail "two data sets are called $(name_of "$found"): rename one"
         names+="$(name_of "$found") "
         sets+=("$found")
-        refuse_namesakes "$found"
+        refuse_foreign_results "$found"
     done
     for VARIANT in $VARIANTS; do check_environment; done
     unset VARIANT

@@ -150,15 +150,24 @@ describe_set() { # SET
     esac
 }
 
-# The results' folders say no more than a set's name: those of another set must not be taken for this one's.
-refuse_namesakes() { # SET
-    local name words logs other
+# The results' folders say no more than a set's name: those of another set, or of this one before it was changed,
+# must not be taken for this one's.
+refuse_foreign_results() { # SET
+    local name words logs log other remedy
+    remedy="set OUTPUT to another folder, or remove those results"
     name=$(name_of "$1")
     case "$1" in /*) words="DATASET.DIR $1 " ;; *) words="datasets/$1.yaml " ;; esac
     logs=("$OUTPUT"/*/"$name"/shots_*/*/*/seed*/log.txt "$OUTPUT"/*/*/"$name"/shots_*/*/*/seed*/log.txt)
     other=$(grep -as "^arguments: " /dev/null "${logs[@]}" | sed 's/$/ /' | grep -avF -m 1 -- "$words" || true)
     [[ -z "$other" ]] || fail "$OUTPUT has results of a data set of the same name, $name, from elsewhere:" \
-        "${other%%:arguments*}; set OUTPUT to another folder, rename this data set, or remove those results"
+        "${other%%:arguments*}; $remedy"
+    [[ "$1" == /* ]] || return 0
+    for log in "${logs[@]}"; do
+        for other in "$1/split.json" "$1/classnames.txt" "$1"; do
+            [[ -f "$log" && -f "$other" && "$other" -nt "$log" ]] || continue
+            fail "$name is not what it was: $other is newer than the results $log; $remedy"
+        done
+    done
 }
 
 # Sets dataset, seed, backbone, source_set and subset from the words behind FORM; the optional ones in any order.
@@ -194,8 +203,8 @@ parse_arguments() { # FORM WORD...
         fi
     done
     check_environment
-    if [[ -n "$dataset" ]]; then refuse_namesakes "$dataset"; fi
-    if takes SOURCE; then refuse_namesakes "$source_set"; fi
+    if [[ -n "$dataset" ]]; then refuse_foreign_results "$dataset"; fi
+    if takes SOURCE; then refuse_foreign_results "$source_set"; fi
 }
 
 check_environment() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,20 @@ def test_two_sets_of_one_name_do_not_share_results(checkout, own, first, second)
     assert len(checkout.calls) == 1
     assert checkout.run("coop/base2new_train.sh", first, "2", cwd=own).returncode == 0
     assert checkout.run("coop/base2new_train.sh", second, "1", cwd=own, OUTPUT="other").returncode == 0
+
+
+@pytest.mark.parametrize(("word", "changed"), [("pictures.csv", "pictures.csv"), ("coop", "coop/split.json")])
+def test_results_of_a_set_that_was_changed_are_not_shown_for_the_new_one(checkout, own, word, changed):
+    (own / "coop/split.json").touch()
+    for seed in "12":
+        assert checkout.run("coop/base2new_train.sh", f"./{word}", seed, cwd=own).returncode == 0
+    for log in checkout.root.rglob("log.txt"):
+        os.utime(log, (log.stat().st_mtime - 10,) * 2)
+    (own / changed).touch()
+    result = checkout.run("coop/base2new_train.sh", f"./{word}", "1", cwd=own)
+    assert result.returncode == 1
+    assert f"{changed} is newer than the results" in result.stderr and "set OUTPUT" in result.stderr
+    assert len(checkout.calls) == 2
 
 
 def test_the_embedded_model_on_any_data_set(checkout):
