@@ -24,6 +24,11 @@ class Cost(NamedTuple):
     scaled_from: int | None = None  # classes it was measured with, where not with all
 
 
+def machine(device: str) -> str:
+    """What ``device``, cpu or cuda, is here."""
+    return f"{torch.get_num_threads()} CPU threads" if device == "cpu" else torch.cuda.get_device_name()
+
+
 def measure(step: Callable[[], int], steps: int, warmup: int, device: torch.device) -> Cost:
     """Cost of ``step``, which returns its L."""
     memory = PeakMemory(device)

@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 import train  # noqa: E402
 from benchmarks import reference  # noqa: E402
-from benchmarks.measure import Cost, measure, scaled_up  # noqa: E402
+from benchmarks.measure import Cost, machine, measure, scaled_up  # noqa: E402
 from clip import CLIP, Architecture  # noqa: E402
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum  # noqa: E402
 from dassl.engine import build_trainer  # noqa: E402
@@ -291,9 +291,8 @@ def main() -> None:
         return
 
     started = time.perf_counter()
-    threads = torch.get_num_threads()
-    machine = f"{threads} CPU threads" if args.device == "cpu" else torch.cuda.get_device_name()
-    print(f"ViT-B/16, random weights, {machine}, torch {torch.__version__}, median of {args.steps} steps\n")
+    where = f"{machine(args.device)}, torch {torch.__version__}"
+    print(f"ViT-B/16, random weights, {where}, median of {args.steps} steps\n")
     print(HEADER)
     table = {}
     with tempfile.TemporaryDirectory() as folder:
