@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +84,17 @@ class Folder(FewShotBenchmark):
         else:
             split = _read_classes(folder)
         check_images(split, cls.image_root(folder), folder)
-        if len(found := {item.classname for item in split["train"]}) < 2:
-            raise ValueError(
-                f"DATASET.DIR is {folder}, which has only the class {', '.join(found)}; it needs at least 2. "
-                "Give the folder that holds the class folders"
-            )
+        _check_several({item.classname for item in split["train"]}, folder)
         return split
+
+
+def _check_several(classes: Collection[str], folder: Path) -> None:
+    """Raise a ``ValueError`` when there is nothing to tell apart."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"DATASET.DIR is {folder}, which has only the class {', '.join(classes)}; at least 2 are needed. "
+            "Give the folder that holds the class folders, or a list of images of several classes."
+        )
 
 
 def _has_parts(folder: Path) -> bool:
@@ -130,6 +136,7 @@ def _read_classes(folder: Path) -> Split:
             f"DATASET.DIR is {folder}, which has no folders; it must hold one folder of images a class, "
             "or train/, val/ and test/ with such folders"
         )
+    _check_several(classes, folder)
     names = read_folder_names(folder, classes)
     groups = [list(_images(folder, name, names[name])) for name in classes]
     kept = next((p for p in (folder / _SPLIT, cache_folder(folder) / _SPLIT) if p.is_file()), None)

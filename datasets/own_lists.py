@@ -60,10 +60,14 @@ def complete(split: Split, source: Path) -> Split:
 def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True, strict=True)
+            header = file.readline()
+            file.seek(0)
+            # spreadsheets put semicolons in some languages
+            separator = max(",;\t", key=header.count)
+            reader = csv.DictReader(file, delimiter=separator, skipinitialspace=True, strict=True)
             return [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV file: {error}") from error
+        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
 
 
 def _split_rows(rows: Iterable[tuple[int, Any]], path: Path) -> Split:

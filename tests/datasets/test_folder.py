@@ -187,6 +187,18 @@ def test_lists(split: bool, tmp_path: Path) -> None:
     assert load(tmp_path / "list.csv", shots=-1).test == from_csv.test
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_table_as_spreadsheets_write_it(separator: str, tmp_path: Path) -> None:
+    listed = write_csv(tmp_path / "list.csv", rows(make(tmp_path / "own")))
+    (tmp_path / "saved.csv").write_text(
+        "\ufeff" + listed.read_text().replace(",", separator), encoding="utf-8"
+    )
+    assert load(tmp_path / "saved.csv", shots=-1).test == load(listed, shots=-1).test
+    (tmp_path / "latin.csv").write_bytes("path,class\nowl/1.png,Käuzchen\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin.csv is not a CSV file in UTF-8"):
+        load(tmp_path / "latin.csv")
+
+
 def test_labels_decide_the_order_of_classes(tmp_path: Path) -> None:
     make(tmp_path / "own")
     lines = [{**row, "label": 4 - n // 10} for n, row in enumerate(rows(tmp_path))]
@@ -236,9 +248,9 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
         Folder(config(tmp_path))
     with pytest.raises(ValueError, match=r"class 'ant' has 3 images"):
         load(make(tmp_path / "few", count=3))
-    with pytest.raises(ValueError, match=r"only the class ant; it needs at least 2"):
+    with pytest.raises(ValueError, match=r"only the class ant; at least 2 are needed"):
         load(make(tmp_path / "one", NAMES[:1]))
-    assert not (tmp_path / "few" / "split.json").exists()
+    assert not list(tmp_path.rglob("split*.json"))
     make(tmp_path / "none", count=0)
     with pytest.raises(FileNotFoundError, match="none/ant has no images"):
         load(tmp_path / "none")
