@@ -58,12 +58,23 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
         nn.init.xavier_uniform_(self.in_proj_weight)
 
-    def forward(self, x: Tensor, causal: bool) -> Tensor:  # [N, T, D] -> [N, T, D]
-        n, t, d = x.shape
-        qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        q, k, v = qkv.view(n, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)  # each [N, H, T, d]
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        return self.out_proj(mixed.transpose(1, 2).reshape(n, t, d))
+    def forward(self, x: Tensor, causal: bool, read: Tensor | None = None) -> Tensor:
+        """[N, T, D] -> [N, T, D]; with ``read`` [N], only the token at that position, [N, 1, D]."""
+        if read is None:
+            q, k, v = self._projections(x, 0, 3)
+            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        else:
+            [q], (k, v) = self._projections(_token_at(x, read), 0, 1), self._projections(x, 1, 3)
+            seen = torch.arange(x.shape[1], device=x.device) <= read[:, None] if causal else None
+            mask = None if seen is None else seen[:, None, None]  # [N, 1, 1, T]
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+    def _projections(self, x: Tensor, start: int, end: int) -> Tensor:
+        """Of queries (0), keys (1) and values (2) those from ``start`` to ``end``, each [N, H, T, d]."""
+        rows = slice(start * x.shape[2], end * x.shape[2])
+        projected = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
+        return projected.unflatten(2, (end - start, self.heads, -1)).permute(2, 0, 3, 1, 4)
 
 
 class MLP(nn.Module):
@@ -85,13 +96,17 @@ class ResidualAttentionBlock(nn.Module):
         self.mlp = MLP(width)
         self.ln_2 = LayerNorm(width)
 
-    def forward(self, x: Tensor, causal: bool) -> Tensor:
-        x = x + self.attn(self.ln_1(x), causal)
+    def forward(self, x: Tensor, causal: bool, read: Tensor | None = None) -> Tensor:
+        """[N, T, D] -> [N, T, D]; with ``read`` [N], only the token at that position, [N, 1, D]."""
+        kept = x if read is None else _token_at(x, read)
+        x = kept + self.attn(self.ln_1(x), causal, read)
         return x + self.mlp(self.ln_2(x))
 
 
 class Transformer(nn.Module):
-    """A stack of pre-norm blocks into which deep prompts can be written.
+    """A stack of pre-norm blocks, [N, T, D] -> [N, D], into which deep prompts can be written.
+
+    Of its output only the token at position ``read`` ([N]) is used, so the last block computes no other.
 
     ``deep_prompts[i]`` ([P, D] or [N, P, D]) replaces the P tokens from position ``at`` on before
     block i + 1; ``at`` may be negative, counted from the end. Blocks without an entry run unchanged.
@@ -107,15 +122,20 @@ class Transformer(nn.Module):
             assert isinstance(block, ResidualAttentionBlock)
             yield block
 
-    def forward(self, x: Tensor, deep_prompts: Sequence[Tensor] = (), at: int = 0) -> Tensor:
+    def forward(self, x: Tensor, read: Tensor, deep_prompts: Sequence[Tensor] = (), at: int = 0) -> Tensor:
         assert len(deep_prompts) < self.layers or not deep_prompts, (
             "more deep prompts than blocks to take them"
         )
         for i, block in enumerate(self.blocks()):
             if 1 <= i <= len(deep_prompts):
                 x = _replace_tokens(x, deep_prompts[i - 1], at)
-            x = block(x, self.causal)
-        return x
+            x = block(x, self.causal, read if i == self.layers - 1 else None)
+        return x[:, 0]
+
+
+def _token_at(x: Tensor, position: Tensor) -> Tensor:
+    """The token of each row of ``x`` ([N, T, D]) at its position ([N]): [N, 1, D]."""
+    return x[torch.arange(len(x), device=x.device), position][:, None]
 
 
 def _replace_tokens(x: Tensor, prompt: Tensor, at: int) -> Tensor:
@@ -153,8 +173,9 @@ class VisionTransformer(nn.Module):
         if prompts is not None:
             x = torch.cat([x, prompts.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
         at = -prompts.shape[-2] if prompts is not None else 0
-        x = self.transformer(self.ln_pre(x), deep_prompts, at)
-        return self.ln_post(x[:, 0]) @ self.proj  # [B, E]
+        class_token = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        x = self.transformer(self.ln_pre(x), class_token, deep_prompts, at)
+        return self.ln_post(x) @ self.proj  # [B, E]
 
 
 class CLIP(nn.Module):
@@ -235,8 +256,7 @@ class CLIP(nn.Module):
             [C, E].
         """
         x = (embeddings + self.positional_embedding[: embeddings.shape[1]]).to(self.dtype)
-        x = self.transformer(x, deep_prompts, at=1)
-        x = x[torch.arange(len(x), device=x.device), eot.to(x.device)]
+        x = self.transformer(x, eot.to(x.device), deep_prompts, at=1)
         return self.ln_final(x) @ self.text_projection
 
     def encode_text(self, tokens: Tensor) -> Tensor:

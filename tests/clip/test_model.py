@@ -43,6 +43,9 @@ def test_attention_equals_torch_multihead_attention(tiny_clip: CLIP) -> None:
     for causal in (True, False):
         expected = reference(x, x, x, attn_mask=mask if causal else None, need_weights=False)[0]
         torch.testing.assert_close(ours(x, causal), expected, atol=1e-5, rtol=1e-5)
+        read = torch.tensor([4, 0, 2])
+        some = expected[torch.arange(3), read][:, None]
+        torch.testing.assert_close(ours(x, causal, read), some, atol=1e-5, rtol=1e-5)
 
 
 def test_visual_prompts_are_appended_and_deep_ones_replace_them(tiny_clip: CLIP) -> None:
