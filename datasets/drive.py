@@ -39,13 +39,14 @@ def fetch_from_drive(url: str, part: Path, name: str, go_on: bool) -> None:
 
     if not go_on:
         _forget(part)
-    had = _kept(part)
-    with byte_bar(name, 0) as bar, full_disk_explained(part, lambda: (bar.total or 0) - _kept(part)):
+    had, whole = _kept(part), 0
+    with byte_bar(name, 0) as bar, full_disk_explained(part, lambda: max(whole - _kept(part), 0)):
 
         def report(done: int, total: int | None) -> None:
-            if total and not bar.total:
+            nonlocal whole
+            if total and not whole:
+                bar.total = whole = total
                 check_space(part, total - done)
-                bar.total = total
             bar.update(done - bar.n)
 
         try:
@@ -61,9 +62,11 @@ def fetch_from_drive(url: str, part: Path, name: str, go_on: bool) -> None:
             if had and error.__cause__ is None and had == _kept(part):
                 _forget(part)
                 raise LineBroken("Google Drive does not go on with a part: beginning anew") from error
-            raise DownloadError(str(error)) from error
+            if error.__cause__ is None:
+                raise DownloadError(str(error)) from error
+            raise DownloadError(_why(error.__cause__, _kept(part))) from error
         except requests.RequestException as error:
-            raise DownloadError(str(error)) from error
+            raise DownloadError(_why(error, _kept(part))) from error
         except OSError:  # of the disk
             raise
         except Exception as error:  # Google's pages may change, and gdown then fails in any way
@@ -83,3 +86,13 @@ def _kept(part: Path) -> int:
 def _forget(part: Path) -> None:
     for path in _parts(part):
         path.unlink()
+
+
+def _why(error: BaseException, kept: int) -> str:
+    """What an error of the connection means, without the several errors that wrap it."""
+    from requests.exceptions import ChunkedEncodingError
+
+    if isinstance(error, ChunkedEncodingError):
+        return f"the line broke after {kept:,} bytes; the same command goes on from there"
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return f"no connection to Google Drive: {str(reason).rpartition(': ')[2]}" if reason else str(error)

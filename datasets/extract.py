@@ -34,13 +34,12 @@ def place(archive: Path, files: Mapping[str, str], folder: Path, inner: str = ""
         OSError: no space left, or ``folder`` cannot be written to.
     """
     temporary = folder / f".unpacking-{uuid.uuid4().hex}"
-    size = archive.stat().st_size
-    try:
-        with full_disk_explained(temporary, lambda: size):
+    with full_disk_explained(temporary, lambda: 0):
+        try:
             temporary.mkdir(parents=True)
             _place(archive, files, folder, inner, temporary)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _place(archive: Path, files: Mapping[str, str], folder: Path, inner: str, temporary: Path) -> None:
@@ -84,7 +83,8 @@ def _unpack(archive: Path, wanted: list[str], folder: Path) -> None:
     except tarfile.FilterError as error:
         raise ValueError(f"{archive} is refused: {error}") from error
     except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise BrokenArchive(f"{archive} is no archive or broken ({error}); fetch it again") from error
+        reason = (str(error).splitlines() or [repr(error)])[0].rstrip(":")
+        raise BrokenArchive(f"{archive} is no archive or broken ({reason})") from error
 
 
 def _is_wanted(name: str, wanted: list[str]) -> bool:

@@ -81,9 +81,8 @@ def keep_json(content: Split, folder: Path, name: Path) -> Path | None:
     Returns:
         Where it is kept; None where nothing can be written.
     """
-    # A folder without any write permission is meant to stay as it is, also by root, who could.
-    meant = bool(folder.stat().st_mode & 0o222)
-    for place in (folder, cache_folder(folder)) if meant else (cache_folder(folder),):
+    places = (cache_folder(folder),) if meant_to_stay(folder) else (folder, cache_folder(folder))
+    for place in places:
         path = place / name
         try:
             if not _same_json(path, content):
@@ -93,6 +92,11 @@ def keep_json(content: Split, folder: Path, name: Path) -> Path | None:
             log.debug("a split cannot be kept at %s: %s", path, error)
     log.warning("the split %s is kept nowhere: %s and %s are read-only", name, folder, cache_folder(folder))
     return None
+
+
+def meant_to_stay(folder: Path) -> bool:
+    """Whether a folder has no write permission at all: it stays as it is, also where root could write."""
+    return not folder.stat().st_mode & 0o222
 
 
 def cache_folder(folder: Path) -> Path:

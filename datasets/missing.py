@@ -77,6 +77,6 @@ def describe(folder: Path) -> str:
     """ "holds a, b, c", or that it does not exist."""
     if not folder.is_dir():
         return "does not exist"
-    names = sorted(entry.name for entry in folder.iterdir())
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return "holds " + (", ".join(names[:_LISTED]) or "nothing") + more

@@ -12,13 +12,14 @@ that it goes to. Interrupted downloads go on where they stopped.
 from __future__ import annotations
 
 import argparse
+import errno
 import fcntl
 import logging
 import random
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
@@ -31,6 +32,7 @@ from datasets.benchmark import FewShotBenchmark, in_words
 from datasets.check import check
 from datasets.download import DownloadError, download
 from datasets.extract import BrokenArchive, place
+from datasets.few_shot import meant_to_stay
 from datasets.missing import by_hand
 from datasets.sources import Source
 from datasets.split_rules import SPLIT_SEED
@@ -77,7 +79,10 @@ def prepare(cls: type[FewShotBenchmark], folder: Path, make_split: bool = False)
         ValueError: a downloaded file is not what it should be.
     """
     wanted = [s for s in cls.sources if not (make_split and cls.split_file in s.files.values())]
+    path = folder / cls.split_file
+    make_split = make_split and bool(cls.split_file) and not path.exists()
     if all(_has(folder, source) for source in wanted) and not make_split:
+        _tidy(folder, wanted)
         return
     with only_one(folder):
         for left in folder.glob(".unpacking-*"):  # of a run that was killed
@@ -91,8 +96,7 @@ def prepare(cls: type[FewShotBenchmark], folder: Path, make_split: bool = False)
                     failures.append(str(error))
         if failures:
             raise DownloadError("\n".join(failures))
-        path = folder / cls.split_file
-        if make_split and cls.split_file and not path.exists():
+        if make_split and not path.exists():
             write_json(cls.make_split(folder, random.Random(SPLIT_SEED)), str(path))
             log.warning("%s was made here: figures cannot be compared with published ones", path)
 
@@ -101,9 +105,24 @@ def _has(folder: Path, source: Source) -> bool:
     return all((folder / target).exists() for target in source.files.values())
 
 
-def _fetch(source: Source, folder: Path) -> None:
+def _tidy(folder: Path, sources: list[Source]) -> None:
+    """Remove what a run left that was killed after its last file was there: gigabytes, possibly."""
+    names = [".unpacking-", *(_archive(folder, source).name for source in sources)]
+    left = [path for path in folder.glob(".*") if path.name.startswith(tuple(names))]
+    if left:
+        with suppress(OSError), only_one(folder):  # the data set is complete, also where it is read-only
+            for path in left:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _archive(folder: Path, source: Source) -> Path:
+    """Where a download goes before its parts are placed."""
     name = "-".join(Path(target).name for target in source.files.values())[:60]
-    archive = folder / f".{name}.download"
+    return folder / f".{name}.download"
+
+
+def _fetch(source: Source, folder: Path) -> None:
+    archive = _archive(folder, source)
     targets = ", ".join(source.files.values())
     if not archive.exists():
         log.info("fetching %s from %s", targets, source.urls[0])
@@ -116,9 +135,9 @@ def _fetch(source: Source, folder: Path) -> None:
             ) from error
     try:
         place(archive, source.files, folder, source.inner)
-    except BrokenArchive:
-        archive.unlink()  # so that the next run fetches it again
-        raise
+    except BrokenArchive as error:
+        archive.unlink()
+        raise BrokenArchive(f"{error}; it was removed, and the same command fetches it anew") from error
     archive.unlink()
 
 
@@ -130,6 +149,9 @@ def only_one(folder: Path) -> Iterator[None]:
         OSError: the folder cannot be made or written to.
     """
     try:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if meant_to_stay(there):
+            raise PermissionError(errno.EACCES, f"{there} has no write permission")
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".prepare.lock").open("w")
     except OSError as error:
@@ -197,7 +219,9 @@ def run(args: argparse.Namespace) -> bool:
                 cls.make(folder)
                 prepare(cls, folder, args.make_split)
             except (OSError, ValueError) as error:
-                log.error("%s: %s", cls.__name__, error)
+                # without the number that Python puts before a message of ours
+                ours = isinstance(error, OSError) and error.filename is None and error.strerror
+                log.error("%s: %s", cls.__name__, ours or error)
                 complete = False
         report = check(cls, cls.folder_in(root), args.deep)
         complete = complete and not report.problems

@@ -46,7 +46,7 @@ def check_space(path: Path, needed: int) -> None:
 
 @contextmanager
 def full_disk_explained(path: Path, needed: Callable[[], int]) -> Iterator[None]:
-    """Make of the error of a full disk one that says how many bytes more ``path`` needs."""
+    """Make of the error of a full disk one that says how many bytes more ``path`` needs; 0: not known."""
     try:
         yield
     except OSError as error:
@@ -56,12 +56,16 @@ def full_disk_explained(path: Path, needed: Callable[[], int]) -> Iterator[None]
 
 
 def no_space(path: Path, needed: int) -> OSError:
-    """The error of a full disk."""
-    free = shutil.disk_usage(path.parent).free
+    """The error of a full disk, which needs so many more bytes for ``path``; 0: not known."""
+    free = _in_words(shutil.disk_usage(path.parent).free)
+    wanted = (
+        f"{_in_words(needed)} are needed, {free} are free"
+        if needed
+        else f"the {free} that are free are too little"
+    )
     return OSError(
         errno.ENOSPC,
-        f"no space left in {path.parent}: {_in_words(needed)} are needed, {_in_words(free)} are free; "
-        "what is there is kept, so make room and run this again",
+        f"no space left in {path.parent}: {wanted}; what is there is kept, so make room and run this again",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -17,6 +17,8 @@ class Server(ThreadingHTTPServer):
         self.tag = '"1"'
         self.break_after = 0  # bytes after which the line breaks, once
         self.pages: set[str] = set()  # what is served as a web page
+        self.hold_after = 0  # bytes after which the line waits for ``released``, once
+        self.released = threading.Event()
         self.has_ranges = True
         self.heeds_if_range = True
         self.name = ""  # sent as the file's name, as Google Drive does
@@ -59,7 +61,12 @@ class Handler(BaseHTTPRequestHandler):
         end = len(content)
         if self.server.break_after:
             end, self.server.break_after = start + self.server.break_after, 0
-        self.wfile.write(content[start:end])
+        if self.server.hold_after:
+            begin, start, self.server.hold_after = start, start + self.server.hold_after, 0
+            self.wfile.write(content[begin:start])
+            self.server.released.wait(60)
+        with suppress(BrokenPipeError, ConnectionResetError):  # the client was killed
+            self.wfile.write(content[start:end])
 
     def answer(self, status: int, headers: dict[str, str]) -> None:
         self.send_response(status)

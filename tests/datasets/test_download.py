@@ -101,3 +101,35 @@ def test_too_little_space_is_said_first(
     assert not (tmp_path / "a.zip").exists()
     monkeypatch.undo()
     download((server.url("a.zip"),), tmp_path / "a.zip", MD5)
+
+
+def test_another_file_from_a_server_that_does_not_compare(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not all servers heed If-Range: the halves of two files are not put together."""
+    server.files["a.zip"], server.break_after, server.heeds_if_range = b"old" * 4000, 1000, False
+    monkeypatch.setattr(module, "TRIES", 1)
+    with pytest.raises(DownloadError):
+        download((server.url("a.zip"),), tmp_path / "a.zip")
+    monkeypatch.undo()
+    server.files["a.zip"], server.tag = CONTENT, '"2"'
+    download((server.url("a.zip"),), tmp_path / "a.zip")
+    assert (tmp_path / "a.zip").read_bytes() == CONTENT
+    assert names(tmp_path) == ["a.zip"]
+
+
+def test_killed_between_the_last_byte_and_the_check(server: Server, tmp_path: Path) -> None:
+    server.files["a.zip"] = CONTENT
+    (tmp_path / "a.zip.part").write_bytes(CONTENT)
+    (tmp_path / "a.zip.part.stamp").write_text(f"{server.url('a.zip')}\n{server.tag}")
+    download((server.url("a.zip"),), tmp_path / "a.zip", MD5)
+    assert server.requests == [("a.zip", "bytes=10240-")]
+    assert names(tmp_path) == ["a.zip"]
+
+
+def test_the_file_became_smaller(server: Server, tmp_path: Path) -> None:
+    server.files["a.zip"] = CONTENT
+    (tmp_path / "a.zip.part").write_bytes(b"x" * 20000)
+    (tmp_path / "a.zip.part.stamp").write_text(f"{server.url('a.zip')}\n{server.tag}")
+    download((server.url("a.zip"),), tmp_path / "a.zip", MD5)
+    assert (tmp_path / "a.zip").read_bytes() == CONTENT

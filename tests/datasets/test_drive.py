@@ -160,6 +160,17 @@ def test_no_connection(
     assert not (tmp_path / "imagenet" / "classnames.txt").exists()
 
 
+def test_a_line_that_breaks_again_and_again(
+    google: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    google.files["1-aB"], google.break_after = CONTENT, 1_200_000
+    monkeypatch.setattr("datasets.drive.TRIES", 1)
+    with pytest.raises(DownloadError, match=r"broke after 1,048,576 bytes; the same command goes on"):
+        download((drive("1-aB"),), tmp_path / "a.zip", SHA)
+    download((drive("1-aB"),), tmp_path / "a.zip", SHA)
+    assert google.requests[-1] == ("1-aB", f"bytes={KEPT}-")
+
+
 def test_a_page_that_gdown_does_not_know(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gdown.download", lambda *args, **kwargs: {}["Content-Type"])
     with pytest.raises(DownloadError, match=r"does not understand .*Content-Type"):

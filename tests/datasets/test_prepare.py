@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
+import os
+import signal
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,17 @@ def png() -> bytes:
     return file.getvalue()
 
 
+def members() -> dict[str, bytes]:
+    return {f"tiny-1.0/images/{name}/{number}.png": png() for name in CLASSES for number in range(10)}
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def tiny(server: Server, tmp_path: Path) -> type[FewShotBenchmark]:
     """A data set whose two files are served."""
@@ -38,8 +54,7 @@ def tiny(server: Server, tmp_path: Path) -> type[FewShotBenchmark]:
     for label, name in enumerate(CLASSES):
         for part, numbers in (("train", range(5)), ("val", range(5, 7)), ("test", range(7, 10))):
             rows[part] += [[f"{name}/{n}.png", label, name] for n in numbers]
-    members = {f"tiny-1.0/images/{path}": png() for part in rows.values() for path, _, _ in part}
-    server.files["images.tgz"] = make_tar(tmp_path / "served.tgz", members).read_bytes()
+    server.files["images.tgz"] = make_tar(tmp_path / "served.tgz", members()).read_bytes()
     server.files["split.json"] = json.dumps(rows).encode()
 
     class Tiny(FewShotBenchmark):
@@ -86,12 +101,79 @@ def test_broken_archive_is_fetched_anew(tiny: type[FewShotBenchmark], server: Se
     folder = tmp_path / "data" / "tiny"
     whole = server.files["images.tgz"]
     server.files["images.tgz"] = whole[:300]
-    with pytest.raises(ValueError, match="broken"):
+    with pytest.raises(ValueError, match=r"broken .*it was removed, and the same command fetches it anew"):
         prepare(tiny, folder)
     assert visible(folder) == []
     server.files["images.tgz"] = whole
     prepare(tiny, folder)
     assert not check(tiny, folder).problems
+
+
+def prepare_tiny(url: str, folder: Path) -> None:
+    """In a process of its own."""
+
+    class Tiny(FewShotBenchmark):
+        dataset_dir, image_dir, split_file = "tiny", "images", "split.json"
+        sources = (
+            Source((f"{url}images.tgz",), {"tiny-1.0/images": "images"}),
+            Source((f"{url}split.json",), {"": "split.json"}),
+        )
+
+    prepare(Tiny, folder)
+
+
+def test_killed_while_another_run_waits(tiny: type[FewShotBenchmark], server: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "tiny"
+    server.files["images.tgz"] = make_tar(
+        tmp_path / "large.tgz", {"tiny-1.0/images/padding": os.urandom(2 << 20), **members()}
+    ).read_bytes()
+    server.hold_after = 3 << 19  # more than the piece that is written at once
+    spawn = multiprocessing.get_context("spawn")
+    first, second = (spawn.Process(target=prepare_tiny, args=(server.url(""), folder)) for _ in range(2))
+    first.start()
+    wait_for(lambda: (folder / ".images.download.part").exists())
+    second.start()
+    wait_for(lambda: (folder / ".images.download.part").stat().st_size == 1 << 20)
+    first.kill()
+    first.join()
+    second.join(60)
+    server.released.set()
+    assert (first.exitcode, second.exitcode) == (-signal.SIGKILL, 0)
+    assert server.requests == [
+        ("images.tgz", None),
+        ("images.tgz", f"bytes={1 << 20}-"),
+        ("split.json", None),
+    ]
+    assert visible(folder) == ["images", "split.json"]
+    assert check(tiny, folder, deep=True).problems == []
+
+
+def test_what_a_killed_run_left_of_a_complete_set(tiny: type[FewShotBenchmark], tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "tiny"
+    prepare(tiny, folder)
+    (folder / ".unpacking-1" / "images").mkdir(parents=True)
+    for name in (
+        ".images.download",
+        ".images.download.part",
+        ".split.json.download.driveabcdefgh.part",
+        ".mine",
+    ):
+        (folder / name).touch()
+    prepare(tiny, folder)
+    assert visible(folder) == [".mine", "images", "split.json"]
+
+
+@pytest.mark.parametrize("name", ["data", "data/tiny"])
+def test_folder_without_write_permission_is_left_alone(
+    name: str, tiny: type[FewShotBenchmark], tmp_path: Path
+) -> None:
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name).chmod(0o555)
+    with pytest.raises(
+        OSError, match=f"cannot be written to .*{name} has no write permission.*choose --data"
+    ):
+        prepare(tiny, tmp_path / "data" / "tiny")
+    assert list((tmp_path / name).iterdir()) == []
 
 
 def test_folder_that_cannot_be_written(tiny: type[FewShotBenchmark], tmp_path: Path) -> None:
