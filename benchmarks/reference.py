@@ -1,9 +1,9 @@
 """What the original repositories compute in a training step, written plainly on the same towers.
 
-Nothing is saved: 77 tokens for every class, all classes in every step, and features of frozen prompts in
-every step where the original code computes them there: the tuned prompt's in DPC, the teacher's in PromptKD.
-PromptSRC keeps a second image tower for its frozen features. Loading is left out: a step is given images that
-were loaded before.
+Nothing is saved: 77 tokens for every class, every token in the last block, all classes in every step, and
+features of frozen prompts in every step where the original code computes them there: the tuned prompt's in
+DPC, the teacher's in PromptKD. PromptSRC keeps a second image tower for its frozen features. Loading is left
+out: a step is given images that were loaded before.
 
 Shape legend: n base classes, b images of the mini-batch, L image-text pairs, U classes among them,
 E joint width.
@@ -14,18 +14,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from clip import CLIP
+from clip.model import ResidualAttentionBlock
 from trainers.base import PromptTrainer
 from trainers.cocoop import CoCoOp, ConditionalLearner
 from trainers.dpc import DPC
 from trainers.promptkd import PromptKD
 from trainers.prompts import PromptLearner, TextPrompts
 from trainers.promptsrc import PromptSRC
+
+
+def every_token(block: ResidualAttentionBlock, x: Tensor, causal: bool, read: Tensor | None = None) -> Tensor:
+    """A block that computes all tokens also where only those at ``read`` [N] are used."""
+    x = x + block.attn(block.ln_1(x), causal)
+    x = x + block.mlp(block.ln_2(x))
+    return x if read is None else x[torch.arange(len(x), device=x.device), read][:, None]
 
 
 class Path77:
@@ -54,6 +63,10 @@ class Path77:
 
     def loss(self, batch: Mapping[str, Any]) -> Tensor:
         """What the step minimises."""
+        with patch.object(ResidualAttentionBlock, "forward", every_token):
+            return self._loss(batch)
+
+    def _loss(self, batch: Mapping[str, Any]) -> Tensor:
         images, labels = batch["img"].to(self.device), batch["label"].to(self.device)
         if isinstance(self.trainer, DPC):
             self.negatives(images[: self.batch_size])

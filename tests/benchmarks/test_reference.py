@@ -63,7 +63,8 @@ def test_a_plain_step_costs_more_and_moves_the_prompt(folder):
     plain = measure(lambda: Path77(trainer).step(batch), 1, 0, CPU)
     assert plain.pairs == len(batch["label"])
     assert plain.text_flops > 4 * ours.text_flops > 0
-    assert plain.flops - plain.text_flops == pytest.approx(ours.flops - ours.text_flops, rel=0.1)
+    # the image tower: one of its two blocks computes one token instead of all
+    assert 1.1 < (plain.flops - plain.text_flops) / (ours.flops - ours.text_flops) < 2
     assert not torch.equal(before, trainer.model.prompt_learner.proj.weight)
 
 
