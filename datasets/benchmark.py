@@ -148,7 +148,7 @@ class FewShotBenchmark(DatasetBase):
         Raises:
             FileNotFoundError, ValueError: see the class.
         """
-        needed = [folder / name for name in (cls.image_dir, *cls.lists, cls.split_file) if name]
+        needed = cls.needed(folder)
         missing = [path for path in needed if not is_there(path)]
         if missing:
             expected = [folder / cls.image_dir / cls.example, *needed[1 if cls.image_dir else 0 :]]
@@ -156,6 +156,11 @@ class FewShotBenchmark(DatasetBase):
                 missing_message(cls.__name__, folder, missing, expected, cls.sources, cls.origin)
             )
         return cls.read(folder)
+
+    @classmethod
+    def needed(cls, folder: Path) -> list[Path]:
+        """The files and folders that the data set is read from."""
+        return [folder / name for name in (cls.image_dir, *cls.lists, cls.split_file) if name]
 
     @classmethod
     def read(cls, folder: Path) -> Split:
@@ -184,12 +189,15 @@ class FewShotBenchmark(DatasetBase):
 
 
 def count(split: Split) -> Counts:
-    """Classes and images of a split."""
+    """Classes and images of a split; test images that stand in for training images count once."""
     classes = len({item.label for items in split.values() for item in items})
-    return Counts(classes, *(len(split[part]) for part in PARTS))
+    train = 0 if split["train"] is split["test"] else len(split["train"])
+    return Counts(classes, train, len(split["val"]), len(split["test"]))
 
 
 def in_words(counts: Counts) -> str:
     """For people."""
     classes, train, val, test = (f"{n:,}" for n in counts)
+    if not counts.train and not counts.val:
+        return f"{classes} classes, {test} test images"
     return f"{classes} classes, {train} train, {val} val and {test} test images"

@@ -11,7 +11,7 @@ class ImageNetA(ImageNetShift):
     dataset_dir = "imagenet-adversarial"
     image_dir = "imagenet-a"
     example = "n01498041/"
-    published = Counts(200, 7500, 0, 7500)
+    published = Counts(200, 0, 0, 7500)
     whole = False
     sources = (
         Source(("https://people.eecs.berkeley.edu/~hendrycks/imagenet-a.tar",), {"imagenet-a": "imagenet-a"}),

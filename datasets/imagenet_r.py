@@ -10,7 +10,7 @@ from datasets.sources import Source
 class ImageNetR(ImageNetShift):
     dataset_dir = "imagenet-rendition"
     image_dir = "imagenet-r"
-    published = Counts(200, 30000, 0, 30000)
+    published = Counts(200, 0, 0, 30000)
     whole = False
     sources = (
         Source(("https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar",), {"imagenet-r": "imagenet-r"}),

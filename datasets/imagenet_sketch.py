@@ -10,6 +10,6 @@ from datasets.sources import Source, drive
 class ImageNetSketch(ImageNetShift):
     dataset_dir = "imagenet-sketch"
     image_dir = "images"
-    published = Counts(1000, 50889, 0, 50889)
+    published = Counts(1000, 0, 0, 50889)
     origin = "described at https://github.com/HaohanWang/ImageNet-Sketch"
     sources = (Source((drive("1Mj0i5HBthqH1p_yeXzsg22gZduvgoNeA"),), {"sketch": "images"}), CLASSNAMES)

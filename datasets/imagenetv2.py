@@ -16,7 +16,7 @@ class ImageNetV2(ImageNetShift):
     dataset_dir = "imagenetv2"
     image_dir = "imagenetv2-matched-frequency-format-val"
     example = "0/"
-    published = Counts(1000, 10000, 0, 10000)
+    published = Counts(1000, 0, 0, 10000)
     sources = (
         Source(
             (

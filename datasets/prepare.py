@@ -33,7 +33,7 @@ from datasets.check import check
 from datasets.download import DownloadError, download
 from datasets.extract import BrokenArchive, place
 from datasets.few_shot import meant_to_stay
-from datasets.missing import by_hand
+from datasets.missing import by_hand, is_there
 from datasets.sources import Source
 from datasets.split_rules import SPLIT_SEED
 
@@ -168,19 +168,20 @@ def only_one(folder: Path) -> Iterator[None]:
 
 
 def listing(root: Path) -> str:
-    """A line for each data set: name, size, whether it is there."""
+    """A line for each data set: name, whether it is there, folder, size."""
     lines = []
     for stem, cls in known_sets().items():
         folder = cls.folder_in(root)
         if cls is datasets.Folder:
             lines.append(f"{stem:16} your own images: --data is their folder or list")
             continue
-        here = "there" if cls.image_root(folder).exists() else "-"
+        found = [is_there(path) for path in cls.needed(folder)]
+        here = "there" if all(found) else "in part" if any(found) else "-"
         kind = in_words(cls.published) if cls.published else "made on first use"
         by_hand = (
             "; images by hand" if cls.published and len(cls.sources) == 1 and "origin" in vars(cls) else ""
         )
-        lines.append(f"{stem:16} {here:6} {folder}: {kind}{by_hand}")
+        lines.append(f"{stem:16} {here:8} {folder}: {kind}{by_hand}")
     return "\n".join(lines)
 
 
@@ -203,6 +204,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not args.names and not args.list:
         parser.error("name a data set, or give --list")
+    if args.check and args.make_split:
+        parser.error("--check writes nothing, --make-split writes a file: give one of them")
     return args
 
 
@@ -211,8 +214,10 @@ def run(args: argparse.Namespace) -> bool:
     root = args.data.expanduser().absolute()
     if args.list:
         print(listing(root))
-    complete = True
-    for cls in dict.fromkeys(cls for name in args.names for cls in find(name)):
+    incomplete: list[str] = []
+    chosen = list(dict.fromkeys(cls for name in args.names for cls in find(name)))
+    for cls in chosen:
+        failed = False
         folder = cls.folder_in(root)
         if not args.check:
             try:
@@ -222,11 +227,15 @@ def run(args: argparse.Namespace) -> bool:
                 # without the number that Python puts before a message of ours
                 ours = isinstance(error, OSError) and error.filename is None and error.strerror
                 log.error("%s: %s", cls.__name__, ours or error)
-                complete = False
+                failed = True
         report = check(cls, cls.folder_in(root), args.deep)
-        complete = complete and not report.problems
         print(report, flush=True)
-    return complete
+        if failed or report.problems:
+            incomplete.append(cls.__name__)
+    if len(chosen) > 1:
+        rest = f"; not complete: {', '.join(incomplete)}" if incomplete else ""
+        print(f"{len(chosen) - len(incomplete)} of {len(chosen)} data sets are complete{rest}")
+    return not incomplete
 
 
 def main(argv: Sequence[str] | None = None) -> int:

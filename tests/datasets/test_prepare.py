@@ -240,6 +240,25 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["--list", "--data", str(tmp_path)]) == 0
     assert "caltech101" in capsys.readouterr().out
     assert main(["caltec", "--data", str(tmp_path)]) == 2
+    with pytest.raises(SystemExit):
+        main(["dtd", "--check", "--make-split"])
+    assert "--check writes nothing" in capsys.readouterr().err
+
+
+def test_listing_and_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_invented(datasets.Food101, tmp_path, Placeholders(tmp_path), [("ant", "ant"), ("bee", "bee")])
+    (tmp_path / "dtd" / "images").mkdir(parents=True)
+    assert main(["--list", "--data", str(tmp_path)]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "there" in lines["food101"].split()
+    assert "in part" in lines["dtd"]
+    assert lines["imagenet_a"].split()[1] == "-"
+    assert lines["imagenet_a"].endswith(": 200 classes, 7,500 test images")
+    assert main(["digits", "--data", str(tmp_path)]) == 0
+    assert "data sets are" not in capsys.readouterr().out
+    assert main(["digits", "dtd", "imagenetv2", "--check", "--data", str(tmp_path)]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "1 of 3 data sets are complete; not complete: DescribableTextures, ImageNetV2"
 
 
 def test_failed_downloads_are_said_and_counted(
