@@ -28,12 +28,9 @@ class PromptSRC(IVLP):
     OPTIONS = {
         "PROMPTSRC": CN(
             {
-                "N_CTX_VISION": 4,  # visual prompt tokens P
-                "N_CTX_TEXT": 4,  # context tokens M
-                "CTX_INIT": "a photo of a",  # words to start from, where M is at most 4
-                "PREC": "fp16",  # fp32, fp16, bf16 or amp
-                "PROMPT_DEPTH_VISION": 9,  # blocks of the image tower with prompts, 1 is shallow only
-                "PROMPT_DEPTH_TEXT": 9,  # blocks of the text tower with prompts, 1 is shallow only
+                **IVLP.OPTIONS["IVLP"],
+                "N_CTX_VISION": 4,
+                "N_CTX_TEXT": 4,
                 "TEXT_LOSS_WEIGHT": 25.0,  # lambda_1, of the text self-consistency
                 "IMAGE_LOSS_WEIGHT": 10.0,  # lambda_2, of the image self-consistency
                 "GPA_MEAN": 15.0,  # epoch at which the Gaussian of the prompt aggregation peaks

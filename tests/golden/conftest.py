@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import load_script
+from tests.golden.commands import arguments
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +36,14 @@ def golden_checkpoints(
         return folder / tag
 
     return run_folder
+
+
+@pytest.fixture
+def translated(
+    golden: Path,
+    golden_clip: dict[str, Path],
+    golden_checkpoints: Callable[[str], Path],
+    tmp_path: Path,
+) -> Callable[[str], list[str]]:
+    """translated(command) -> our command line for a record's; its results go to ``tmp_path``."""
+    return lambda command: arguments(command, golden, golden_clip, golden_checkpoints, tmp_path)

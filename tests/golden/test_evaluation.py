@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.golden.commands import arguments, assert_logits, manifest, run
+from tests.golden.commands import assert_logits, manifest, run
 
 RECORDS = {
     "zeroshotclip": ("base", "new", "all"),
@@ -34,14 +34,13 @@ RECORDS = {
 @pytest.mark.parametrize(("name", "classes"), [(n, c) for n, subsets in RECORDS.items() for c in subsets])
 def test_logits(
     golden: Path,
-    golden_clip: dict[str, Path],
-    golden_checkpoints: Callable[[str], Path],
+    translated: Callable[[str], list[str]],
     tmp_path: Path,
     name: str,
     classes: str,
 ) -> None:
     command = manifest(golden)[f"eval/{name}"]["command"][classes]
-    run(arguments(command, golden, golden_clip, golden_checkpoints, tmp_path))
+    run(translated(command))
     assert_logits(tmp_path, np.load(golden / f"rec/eval/{name}.npz"), classes)
 
 
@@ -60,14 +59,13 @@ DPC_RECORDS = {
 @pytest.mark.parametrize(("name", "key"), [(n, k) for n, keys in DPC_RECORDS.items() for k in keys])
 def test_dpc_logits(
     golden: Path,
-    golden_clip: dict[str, Path],
-    golden_checkpoints: Callable[[str], Path],
+    translated: Callable[[str], list[str]],
     tmp_path: Path,
     name: str,
     key: str,
 ) -> None:
     command = manifest(golden)[name]["command"][key]
-    run(arguments(command, golden, golden_clip, golden_checkpoints, tmp_path))
+    run(translated(command))
     record = dict(np.load(golden / "rec" / f"{name}.npz"))
     classes = key.split("/")[0]
     record[f"{classes}_logits"] = record[f"{key}/logits"]

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 import train
-from tests.golden.commands import arguments, manifest, run
+from tests.golden.commands import manifest, run
 from trainers.base import PromptTrainer
 from trainers.dpc import mixin
 
@@ -65,14 +65,19 @@ def assert_tensors(
         assert distance <= tolerance[name] * norm[name], name
 
 
-def recorded_arguments(
-    name: str, golden: Path, weights: dict[str, Path], checkpoints: Callable[[str], Path], output: Path
-) -> list[str]:
-    """Our command line for a recorded training."""
-    words = arguments(manifest(golden)[name]["command"], golden, weights, checkpoints, output)
-    if "traj_kd" in name:  # the authors' random start of the deep text prompts
-        start = checkpoints("dpc_promptkd_init") / "VLPromptLearner/model.pth.tar-20"
-        words += ["MODEL.INIT_WEIGHTS", str(start)]
+@pytest.fixture
+def recorded(
+    golden: Path, golden_checkpoints: Callable[[str], Path], translated: Callable[[str], list[str]]
+) -> Callable[[str], list[str]]:
+    """recorded(name) -> our command line for a recorded training."""
+
+    def words(name: str) -> list[str]:
+        start = []
+        if "traj_kd" in name:  # the authors' random start of the deep text prompts
+            path = golden_checkpoints("dpc_promptkd_init") / "VLPromptLearner/model.pth.tar-20"
+            start = ["MODEL.INIT_WEIGHTS", str(path)]
+        return [*translated(manifest(golden)[name]["command"]), *start]
+
     return words
 
 
@@ -91,14 +96,13 @@ def assert_final(output: Path, name: str, entry: dict[str, Any], record: Any) ->
 @pytest.mark.parametrize("name", RECORDS)
 def test_trajectory(
     golden: Path,
-    golden_clip: dict[str, Path],
-    golden_checkpoints: Callable[[str], Path],
+    recorded: Callable[[str], list[str]],
     tmp_path: Path,
     losses: list[tuple[float, float]],
     name: str,
 ) -> None:
     entry = manifest(golden)[name]
-    run(recorded_arguments(name, golden, golden_clip, golden_checkpoints, tmp_path))
+    run(recorded(name))
     record = np.load(golden / "rec" / f"{name}.npz")
     expected = record["loss_f64"]
     atol = 1e-4 * max(1.0, expected.max())
@@ -107,39 +111,24 @@ def test_trajectory(
     assert_final(tmp_path, name, entry, record)
 
 
-def coop_dpc(
-    golden: Path,
-    weights: dict[str, Path],
-    checkpoints: Callable[[str], Path],
-    output: Path,
-    w: float,
-    variant: str,
-) -> Any:
-    """The trainer of the records with a fixed mini-batch."""
-    command = manifest(golden)["dpc/minibatch_coop"]["command"].replace("<w>", str(w))
-    words = arguments(command, golden, weights, checkpoints, output)
-    words += ["TRAINER.DPC.VARIANT", variant, "OPTIM.WARMUP_EPOCH", "-1"]
-    return train.build_trainer(train.setup_cfg(train.parse_arguments(words)))
-
-
 @pytest.mark.parametrize(
-    ("w", "variant", "recorded"),
+    ("w", "variant", "kind"),
     [(0.2, "released", "alias"), (0.5, "released", "alias"), (1.0, "released", "alias"),
      (0.2, "paper", "noalias"), (0.5, "paper", "noalias")],
 )  # fmt: skip
 def test_dpc_steps_on_a_fixed_mini_batch(
     golden: Path,
-    golden_clip: dict[str, Path],
-    golden_checkpoints: Callable[[str], Path],
-    tmp_path: Path,
+    translated: Callable[[str], list[str]],
     monkeypatch: pytest.MonkeyPatch,
     w: float,
     variant: str,
-    recorded: str,
+    kind: str,
 ) -> None:
     """ "released" is upstream as it runs; "paper" is upstream's formulas but for the factor 2 of Eq. 9."""
     record = np.load(golden / "rec/dpc/minibatch_coop.npz")
-    trainer = coop_dpc(golden, golden_clip, golden_checkpoints, tmp_path, w, variant)
+    words = translated(manifest(golden)["dpc/minibatch_coop"]["command"].replace("<w>", str(w)))
+    words += ["TRAINER.DPC.VARIANT", variant, "OPTIM.WARMUP_EPOCH", "-1"]
+    trainer = train.build_trainer(train.setup_cfg(train.parse_arguments(words)))
     loss = mixin.contrastive_loss
     monkeypatch.setattr(mixin, "contrastive_loss", lambda logits, _: loss(logits, "mean"))
     images, labels = torch.from_numpy(record["images_f32"]), torch.from_numpy(record["labels"])
@@ -147,7 +136,7 @@ def test_dpc_steps_on_a_fixed_mini_batch(
     trainer.set_model_mode("train")
     trainer.num_batches = 10
     [leaf] = trainer.model.prompt_learner.tuned_tensors().values()
-    prefix = f"w{w}/{recorded}"
+    prefix = f"w{w}/{kind}"
     np.testing.assert_allclose(leaf.detach(), record[f"{prefix}/init/ctx"], rtol=0, atol=1e-7)
     scale = np.abs(record[f"{prefix}/step3/ctx"] - record[f"{prefix}/init/ctx"]).max()
     for step in range(3):
@@ -165,8 +154,7 @@ def test_dpc_steps_on_a_fixed_mini_batch(
 @pytest.mark.parametrize("backbone", ["coop", "kd"])
 def test_dpc_on_a_fixed_batch_of_two_images_takes_every_other_class(
     golden: Path,
-    golden_clip: dict[str, Path],
-    golden_checkpoints: Callable[[str], Path],
+    recorded: Callable[[str], list[str]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     backbone: str,
@@ -174,7 +162,7 @@ def test_dpc_on_a_fixed_batch_of_two_images_takes_every_other_class(
     name = f"dpc/traj_{backbone}_fixed2"
     entry = manifest(golden)[name]
     record = np.load(golden / "rec" / f"{name}.npz")
-    words = recorded_arguments(name, golden, golden_clip, golden_checkpoints, tmp_path)
+    words = recorded(name)
     trainer = train.build_trainer(train.setup_cfg(train.parse_arguments(words)))
     by_name = {Path(item.impath).name: item for item in trainer.dm.dataset.train_full}
     pictures = [by_name[Path(path).name] for path in record["batch_impaths"][0]]
