@@ -158,7 +158,9 @@ refuse_foreign_results() { # SET
     name=$(name_of "$1")
     case "$1" in /*) words="DATASET.DIR $1 " ;; *) words="datasets/$1.yaml " ;; esac
     logs=("$OUTPUT"/*/"$name"/shots_*/*/*/seed*/log.txt "$OUTPUT"/*/*/"$name"/shots_*/*/*/seed*/log.txt)
-    other=$(grep -as "^arguments: " /dev/null "${logs[@]}" | sed 's/$/ /' | grep -avF -m 1 -- "$words" || true)
+    # a line without that option is not train.py's own, and does not say
+    other=$(grep -as "^arguments: .*--dataset-config-file " /dev/null "${logs[@]}" | sed 's/$/ /' |
+        grep -avF -m 1 -- "$words" || true)
     [[ -z "$other" ]] || fail "$OUTPUT has results of a data set of the same name, $name, from elsewhere:" \
         "${other%%:arguments*}; $remedy"
     [[ "$1" == /* ]] || return 0
