@@ -82,7 +82,7 @@ class ContextPrompts(nn.Module):
     """
 
     embeddings: Tensor
-    order: Tensor
+    order: Tensor | None
 
     def __init__(
         self, clip: CLIP, classnames: Sequence[str], context: str, length: int, position: str = "end"
@@ -97,18 +97,18 @@ class ContextPrompts(nn.Module):
                 tokens[:, : int(self.eot.max()) + 1].to(clip.token_embedding.weight.device)
             )
         self.register_buffer("embeddings", embeddings, persistent=False)  # [C, T, D]
-        name_lengths = (tokenize(names) != 0).sum(dim=1) - 2
-        self.register_buffer("order", self._token_order(name_lengths, position), persistent=False)  # [C, T]
-        self.reordered = position != "end"
+        self.register_buffer("order", self._token_order(names, position), persistent=False)
 
-    def _token_order(self, name_lengths: Tensor, position: str) -> Tensor:
-        """For each class, which token of the "end" layout stands at each position: [C, T]."""
+    def _token_order(self, names: Sequence[str], position: str) -> Tensor | None:
+        """Which token of the "end" layout stands at each position, [C, T]; None for that layout."""
         if position not in ("end", "middle", "front"):
             raise ValueError(f"CLASS_TOKEN_POSITION is {position!r}; it must be 'end', 'middle' or 'front'")
-        before = {"end": self.length, "middle": self.length // 2, "front": 0}[position]
+        if position == "end":
+            return None
+        before = self.length // 2 if position == "middle" else 0
         total = self.embeddings.shape[1]
         rows = []
-        for name_length in name_lengths.tolist():
+        for name_length in ((tokenize(names) != 0).sum(dim=1) - 2).tolist():
             first_name = 1 + self.length
             after_name = first_name + name_length
             name, rest = range(first_name, after_name), range(after_name, total)
@@ -128,14 +128,14 @@ class ContextPrompts(nn.Module):
         embeddings, order, eot = self.embeddings, self.order, self.eot
         if classes is not None:
             eot, on_device = eot[classes.cpu()], classes.to(embeddings.device)
-            embeddings, order = embeddings[on_device], order[on_device]
+            embeddings, order = embeddings[on_device], order if order is None else order[on_device]
             if context is not None and context.dim() == 3:
                 context = context[on_device]
         longest = int(eot.max()) + 1 if len(eot) else 1
         x = embeddings[:, :longest]
         if context is not None:
             x = torch.cat([x[:, :1], context.expand(len(x), -1, -1), x[:, 1 + self.length :]], dim=1)
-        if self.reordered:
+        if order is not None:
             x = x.gather(1, order[:, :longest, None].expand_as(x))
         return TextPrompts(x, eot, deep)
 
