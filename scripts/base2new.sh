@@ -26,11 +26,12 @@ read_arguments() { # WORD...
     argument_form="DATASET..."
     if contains "$*" -h || contains "$*" --help; then usage; fi
     [[ $# -ge 1 ]] || usage "DATASET is needed"
-    local word names=" "
+    local word name names=$'\n' # a line each: they may hold blanks
     for word in "$@"; do
         find_set "$word" || unknown_set "$word"
-        contains "$names" "$(name_of "$found")" && fail "two data sets are called $(name_of "$found"): rename one"
-        names+="$(name_of "$found") "
+        name=$(name_of "$found")
+        [[ "$names" != *$'\n'"$name"$'\n'* ]] || fail "two data sets are called $name: rename one"
+        names+=$name$'\n'
         sets+=("$found")
         refuse_foreign_results "$found"
     done

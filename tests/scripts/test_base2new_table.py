@@ -22,6 +22,7 @@ def checkout(checkout):
         (checkout.root / "configs" / name).parent.mkdir(exist_ok=True)
         (checkout.root / "configs" / f"{name}.yaml").touch()
     (checkout.root / "My Textures").mkdir()
+    (checkout.root / "Textures").mkdir()
     return checkout
 
 
@@ -87,6 +88,7 @@ def test_settings_reach_the_runs_that_they_are_meant_for(checkout):
         (["eurosatt"], {}, 2, "unknown data set 'eurosatt'"),
         (["My Textures", "1"], {}, 2, "unknown data set '1'"),
         (["folder"], {}, 2, "give the set's path"),
+        (["My Textures", "Textures", "./My Textures"], {}, 1, "two data sets are called My Textures"),
         (["eurosat", "eurosat"], {}, 1, "two data sets are called eurosat"),
         (["eurosat"], {"BACKBONES": "coop zsclip"}, 1, "BACKBONES has 'zsclip'; known: coop cocoop"),
         (["eurosat"], {"SEEDS": "1 two"}, 1, "SEEDS has 'two'"),
