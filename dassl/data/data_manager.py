@@ -66,8 +66,6 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
         }
         self._fixed, self._rest = self._split()
         self._resized: ResizedImages | None = None
-        interpolation = functional.INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
-        self._resize = lambda img: functional.resize(img, cfg.INPUT.SIZE, interpolation)
 
     def _split(self) -> tuple[Compose | None, dict[str, Transform]]:
         """The steps that give the same image every time, if there are any, and what follows them."""
@@ -139,10 +137,12 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
             views["img0"] = self._unaugmented(img0)
         return views
 
-    def _unaugmented(self, img0: Any) -> torch.Tensor:
-        img = functional.to_tensor(self._resize(img0))
-        if "normalize" in self.cfg.INPUT.TRANSFORMS:
-            img = functional.normalize(img, self.cfg.INPUT.PIXEL_MEAN, self.cfg.INPUT.PIXEL_STD)
+    def _unaugmented(self, img0: Image.Image) -> torch.Tensor:
+        options = self.cfg.INPUT
+        interpolation = functional.INTERPOLATION_MODES[options.INTERPOLATION]
+        img = functional.to_tensor(functional.resize(img0, options.SIZE, interpolation))
+        if "normalize" in options.TRANSFORMS:
+            img = functional.normalize(img, options.PIXEL_MEAN, options.PIXEL_STD)
         return img
 
 

@@ -130,6 +130,18 @@ def test_resized_images_beyond_the_room_are_not_kept() -> None:
     assert len(cache.resized(5, (8, 8))) == 0
 
 
+@pytest.mark.parametrize("transforms", [("random_resized_crop", "normalize"), ("normalize",)])
+def test_loaders_travel_to_processes_that_are_started_afresh(
+    images: Path, transforms: tuple[str, ...]
+) -> None:
+    options = ("INPUT.TRANSFORMS", transforms, "DATALOADER.RETURN_IMG0", "normalize" not in transforms[0])
+    manager = DataManager(tiny_cfg("out", images, *options))
+    for loader in (manager.train_loader_x, manager.test_loader):
+        pass_over(loader)
+        there = pickle.loads(pickle.dumps(loader.dataset))
+        assert torch.equal(there[3]["img"], loader.dataset[3]["img"])
+
+
 def test_processes_that_are_started_afresh_get_no_images(images: Path) -> None:
     cache = ImageCache(1)
     paths = [str(path) for path in sorted(images.iterdir())]
