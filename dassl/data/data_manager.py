@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 Transform = Callable[..., Any]
 
 _MOST_WORKERS = 16  # unless more are asked for
+_FORKS = sys.platform == "linux"  # elsewhere a process takes seconds to start, and shares no memory
 
 
 class DatasetWrapper(Dataset[dict[str, Any]]):
@@ -155,7 +156,7 @@ def _as_list(transform: Transform | Sequence[Transform] | None) -> list[Transfor
 def num_workers(cfg: CfgNode) -> int:
     """Processes that load images: ``cfg.DATALOADER.NUM_WORKERS``, but at most one per CPU core of this run.
 
-    -1 means one per core, at most 16.
+    -1 means one per core, at most 16; none where processes cannot be forked.
 
     Raises:
         ValueError: the setting is below -1.
@@ -165,7 +166,9 @@ def num_workers(cfg: CfgNode) -> int:
     wanted = cfg.DATALOADER.NUM_WORKERS
     if wanted < -1:
         raise ValueError(f"DATALOADER.NUM_WORKERS must be -1 (one per CPU core) or more, got {wanted}")
-    return min(_MOST_WORKERS if wanted == -1 else wanted, cpu_count())
+    if wanted == -1:
+        wanted = _MOST_WORKERS if _FORKS else 0
+    return min(wanted, cpu_count())
 
 
 class _Loader(DataLoader[Any]):
@@ -213,7 +216,7 @@ def build_data_loader(
         sampler=sampler,
         num_workers=workers,
         # A forked process shares the memory of decoded images.
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        multiprocessing_context="fork" if workers and _FORKS else None,
         drop_last=drop_last,
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
     )
