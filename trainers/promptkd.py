@@ -168,11 +168,13 @@ class PromptKD(PromptTrainer):
         return torch.arange(count) if subset == "base" else torch.arange(count, self.num_classes)
 
     def test(self, split: str | None = None) -> float:
-        classes = self.tested_classes(split or self.cfg.TEST.SPLIT)
-        names = self.dm.dataset.classnames
-        tested = names if classes is None else [names[int(label)] for label in classes]
-        self.evaluator = build_evaluator(self.cfg, lab2cname=dict(enumerate(tested)))
+        names = self.tested_classnames(split or self.cfg.TEST.SPLIT)
+        self.evaluator = build_evaluator(self.cfg, lab2cname=dict(enumerate(names)))
         return super().test(split)
+
+    def tested_classnames(self, split: str) -> list[str]:
+        names, classes = super().tested_classnames(split), self.tested_classes(split)
+        return names if classes is None else [names[label] for label in classes.tolist()]
 
     def test_text_features(self, split: str) -> Tensor | None:
         return self.model.text_features(self.tested_classes(split))
