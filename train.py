@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 import torch
 from yacs.config import CfgNode as CN
@@ -55,15 +56,21 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def default_cfg() -> CN:
+    """All settings there are, with their defaults."""
+    cfg = get_cfg_default()
+    datasets.extend_cfg(cfg)
+    extend_cfg(cfg)
+    return cfg
+
+
 def setup_cfg(args: argparse.Namespace) -> CN:
     """Settings of the run: defaults < data set file < method file < arguments < KEY VALUE options.
 
     Raises:
         ValueError: an unknown setting or a value of the wrong type.
     """
-    cfg = get_cfg_default()
-    datasets.extend_cfg(cfg)
-    extend_cfg(cfg)
+    cfg = default_cfg()
     for path in (args.dataset_config_file, args.config_file):
         if path:
             cfg.merge_from_file(path)
@@ -119,16 +126,21 @@ def run(args: argparse.Namespace) -> None:
         trainer.train()
 
 
-def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+def report_errors(command: Callable[[], None]) -> int:
+    """The exit code of ``command``, whose errors that a user can mend are said in a line."""
     try:
-        run(parse_arguments())
+        command()
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("DPC_TRACEBACK"):
             raise
         print(f"error: {error}\n(DPC_TRACEBACK=1 shows where)", file=sys.stderr)
         return 1
     return 0
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    return report_errors(lambda: run(parse_arguments()))
 
 
 if __name__ == "__main__":

@@ -194,12 +194,16 @@ class PromptTrainer(FeatureTrainer):
             logger.warning("no --model-dir is given: the prompts are evaluated as initialised, untuned")
         super().load_model(directory, epoch)
 
-    @torch.no_grad()
     def test(self, split: str | None = None) -> float:
+        self.start_test(split or self.cfg.TEST.SPLIT)
+        return super().test(split)
+
+    @torch.no_grad()
+    def start_test(self, split: str) -> None:
+        """Compute what all images of a test share."""
         self.set_model_mode("eval")
         with self.autocast():
-            self._text_features = self.test_text_features(split or self.cfg.TEST.SPLIT)
-        return super().test(split)
+            self._text_features = self.test_text_features(split)
 
     def test_text_features(self, split: str) -> Tensor | None:
         """Text features of the classes of ``split``, once for all its images."""

@@ -31,6 +31,8 @@ progress_logger = logging.getLogger(PROGRESS_LOGGER)
 class SimpleTrainer(TrainerBase):
     """Builds data, model and evaluator from ``cfg``; evaluates, saves and resumes.
 
+    ``data_manager`` takes the place of the one that ``cfg`` describes.
+
     A subclass implements ``build_model`` (which calls ``register_model``) and ``run_epoch``, and may override
     ``check_cfg``, ``build_data_loader`` and the hooks of ``TrainerBase``.
     """
@@ -38,7 +40,7 @@ class SimpleTrainer(TrainerBase):
     model: Any
     scaler: Any = None  # a gradient scaler that a subclass sets is part of the resume file
 
-    def __init__(self, cfg: CfgNode) -> None:
+    def __init__(self, cfg: CfgNode, data_manager: Any = None) -> None:
         super().__init__()
         _check_common_settings(cfg)
         self.check_cfg(cfg)
@@ -47,6 +49,7 @@ class SimpleTrainer(TrainerBase):
         self.max_epoch = cfg.OPTIM.MAX_EPOCH
         self.output_dir = cfg.OUTPUT_DIR
         self.cfg = cfg
+        self.dm: Any = data_manager
         self.build_data_loader()
         self.build_model()
         if not self.get_model_names():  # nothing to train or load, such as zero-shot
@@ -57,8 +60,8 @@ class SimpleTrainer(TrainerBase):
         """Raise a ``ValueError`` when the trainer cannot work with ``cfg``."""
 
     def build_data_loader(self) -> None:
-        """Create the data manager ``dm`` and take over its loaders and facts."""
-        dm = self.build_data_manager()
+        """Create the data manager ``dm``, unless there is one, and take over its loaders and facts."""
+        dm = self.dm = self.dm or self.build_data_manager()
         self.train_loader_x = dm.train_loader_x
         self.train_loader_u = dm.train_loader_u
         self.val_loader = dm.val_loader
@@ -66,7 +69,6 @@ class SimpleTrainer(TrainerBase):
         self.num_classes = dm.num_classes
         self.num_source_domains = dm.num_source_domains
         self.lab2cname = dm.lab2cname
-        self.dm: Any = dm
 
     def build_data_manager(self) -> DataManager:
         """Read the data set and build its loaders."""
@@ -194,11 +196,15 @@ class SimpleTrainer(TrainerBase):
         results = self.evaluator.evaluate()
         if recorder is not None:
             path = os.path.join(self.output_dir, "logits.npz")
-            recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
+            recorder.write(path, self.cfg.DATASET.ROOT, self.tested_classnames(split))
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         append_result(self.cfg, self.dm.dataset.name, split, self.epochs_trained, results)
         return next(iter(results.values()))
+
+    def tested_classnames(self, split: str) -> list[str]:
+        """The names of the classes that the logits of ``split`` are of, in their order."""
+        return [self.lab2cname[label] for label in sorted(self.lab2cname)]
 
     def test_batches(self, loader: Any) -> Any:
         """What an evaluation goes through: the batches of ``loader``, or a list made from them."""

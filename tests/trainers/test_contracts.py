@@ -109,9 +109,8 @@ def tuned(trainer: Any) -> dict[str, torch.Tensor]:
 
 def logits_of(trainer: Any) -> torch.Tensor:
     """Logits of the whole test split."""
-    trainer.set_model_mode("eval")
+    trainer.start_test("test")
     with torch.no_grad():
-        trainer._text_features = trainer.test_text_features("test")
         return torch.cat(
             [trainer.model_inference(trainer.parse_batch_test(b)[0]) for b in trainer.test_loader]
         )

@@ -145,7 +145,7 @@ class DPC(PromptTrainer):
         if self.cfg.TRAINER.DPC.HARD_NEGATIVES:
             with torch.no_grad(), self.dual_prompts.showing("tuned"), self.autocast():
                 self._tuned_text_features = self.model.text_features()  # frozen: once per run
-            self.train_loader_x = self._hard_negative_loader()  # type: ignore[assignment]
+            self.train_loader_x = self._hard_negative_loader()
 
     def _check_backbone_classes(self) -> None:
         """Raise ValueError when P was tuned on other classes than P' is going to be."""

@@ -1,0 +1,154 @@
+"""What is in these pictures, by the prompts of a finished run?
+
+    python predict.py photo.jpg more/*.png --model-dir output/run
+    python predict.py photo.jpg --model-dir output/run --classes "tabby cat" "golden retriever" bicycle
+
+The run's checkpoint says everything else: method, settings and class names. With other classes than those the
+prompts were tuned on, DPC takes the prompt for new classes, as in a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from yacs.config import CfgNode as CN
+
+import train
+from dassl.data.transforms import build_transform
+from dassl.engine import TRAINER_REGISTRY
+from dassl.engine.checkpoint import find_checkpoint
+from dassl.utils import load_checkpoint, read_image
+
+BATCH = 64  # images at a time
+
+
+class NamedClasses:
+    """Stands where a run has its data: names of classes, and no images."""
+
+    train_loader_x = train_loader_u = val_loader = test_loader = None
+    num_source_domains = 0
+
+    def __init__(self, dataset: str, classnames: Sequence[str]) -> None:
+        self.dataset = SimpleNamespace(name=dataset, classnames=list(classnames))
+        self.num_classes = len(classnames)
+        self.lab2cname = dict(enumerate(classnames))
+
+
+def read_run(directory: Path, epoch: int | None = None) -> dict[str, Any]:
+    """A checkpoint of the run in ``directory``, the last one or that of ``epoch``.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it does not say which settings it was trained with.
+    """
+    folders = sorted(path.parent for path in directory.glob("*/checkpoint"))
+    if not folders:
+        raise FileNotFoundError(f"--model-dir {str(directory)!r} is not the output folder of a finished run")
+    path = find_checkpoint(directory, folders[0].name, -1 if epoch is None else epoch)
+    checkpoint = load_checkpoint(str(path))
+    if missing := [key for key in ("settings", "classnames", "trainer") if key not in checkpoint]:
+        raise ValueError(
+            f"{str(path)!r} does not hold its {' and '.join(missing)}, as train.py writes them; "
+            "train.py --eval-only can test it"
+        )
+    return checkpoint
+
+
+def settings_of(checkpoint: dict[str, Any], options: Sequence[str]) -> CN:
+    """The run's settings, with ``options`` KEY VALUE ... over them."""
+    cfg = train.default_cfg()
+    for key, value in checkpoint["settings"].items():
+        cfg.merge_from_list([key, json.loads(value)])
+    # Among given classes none is left out, as PromptKD does for half of a benchmark's.
+    cfg.merge_from_list(["TRAINER.NAME", checkpoint["trainer"], "TRAINER.MODAL", "cross", *options])
+    cfg.freeze()
+    return cfg
+
+
+def load_run(directory: Path, classnames: Sequence[str], epoch: int | None, options: Sequence[str]) -> Any:
+    """The trainer of a run with its tuned prompts, ready to predict ``classnames``; empty: the run's own.
+
+    Raises:
+        FileNotFoundError, ValueError: what the run needs is missing, or does not fit.
+    """
+    checkpoint = read_run(directory, epoch)
+    cfg = settings_of(checkpoint, options)
+    data = NamedClasses(checkpoint["dataset"], classnames or checkpoint["classnames"])
+    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)(cfg, data)
+    trainer.load_model(str(directory), epoch=checkpoint["epoch"])
+    return trainer
+
+
+def predict(trainer: Any, paths: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+    """Each image's path and the probabilities of the classes, [C].
+
+    Raises:
+        FileNotFoundError, ValueError: an image is missing or cannot be read.
+    """
+    transform = build_transform(trainer.cfg, is_train=False)
+    trainer.start_test("test")
+    for start in range(0, len(paths), BATCH):
+        part = paths[start : start + BATCH]
+        images = torch.stack([transform(read_image(path)) for path in part]).to(trainer.device)
+        with torch.no_grad():
+            probabilities = trainer.model_inference(images).float().softmax(dim=1).cpu()
+        yield from zip(part, probabilities, strict=True)
+
+
+def show(path: str, probabilities: Tensor, classnames: Sequence[str], top: int) -> str:
+    """An image's most probable classes, a line each."""
+    best = probabilities.topk(min(top, len(classnames)))
+    lines = [f"{p:7.2%}  {classnames[i]}" for p, i in zip(*map(Tensor.tolist, best), strict=True)]
+    return "\n".join([path, *lines])
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line; ``opts`` holds the trailing KEY VALUE words."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
+    parser.add_argument("--model-dir", required=True, type=Path, help="output folder of the run")
+    parser.add_argument("--load-epoch", type=int, help="epoch of its checkpoint (default: the last)")
+    parser.add_argument("--classes", nargs="+", default=[], help="class names instead of the run's own")
+    parser.add_argument("--top", type=int, default=5, help="classes to show for each image (default: 5)")
+    parser.add_argument("--csv", action="store_true", help="a table: image, then each class's probability")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY VALUE", help="settings over those of the run"
+    )
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    if args.top < 1:
+        raise ValueError(f"--top must be at least 1, got {args.top}")
+    trainer = load_run(args.model_dir, args.classes, args.load_epoch, args.set)
+    classnames = trainer.dm.dataset.classnames
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    if args.csv:
+        table.writerow(["image", *classnames])
+    for path, probabilities in predict(trainer, args.images):
+        if args.csv:
+            table.writerow([path, *(f"{p:.6f}" for p in probabilities.tolist())])
+        else:
+            print(show(path, probabilities, classnames, args.top))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    # what is printed is the answer alone
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    return train.report_errors(lambda: run(parse_arguments(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

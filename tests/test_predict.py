@@ -1,0 +1,113 @@
+"""Single images: the same probabilities as in a test, from nothing but a run's folder."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import predict
+from tests.conftest import ROOT
+
+Build = Callable[..., Any]
+PRECISIONS = {
+    "CoOp": "COOP",
+    "CoCoOp": "COCOOP",
+    "MaPLe": "MAPLE",
+    "PromptSRC": "PROMPTSRC",
+    "PromptKD": "PROMPTKD",
+}
+
+
+@pytest.fixture
+def trained(build: Build, tmp_path: Path, tiny_clip_file: Path) -> Callable[..., tuple[Path, list[str]]]:
+    """trained(method, *options) -> the folder of a run, one epoch long, and its options."""
+
+    def train_one(method: str, *more: str) -> tuple[Path, list[str]]:
+        folder, backbone = tmp_path / method, method.removesuffix("_DPC")
+        options = ["OPTIM.MAX_EPOCH", "1", f"TRAINER.{PRECISIONS[backbone]}.PREC", "fp32", *more]
+        if backbone == "PromptKD":
+            options += ["TRAINER.PROMPTKD.TEACHER_PATH", str(tiny_clip_file)]
+            options += ["TRAINER.PROMPTKD.TEACHER_DIR", str(train_one("PromptSRC")[0])]
+        if method != backbone:
+            options += ["TRAINER.DPC.BACKBONE_DIR", str(train_one(backbone)[0])]
+        build(method, *options, "TEST.NO_TEST", "True", output=folder).train()
+        return folder, options
+
+    return train_one
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("CoOp", ()),
+        ("CoCoOp", ()),
+        ("CoOp_DPC", ()),
+        ("MaPLe_DPC", ()),
+        ("PromptSRC_DPC", ("TRAINER.DPC.VARIANT", "released")),
+        ("PromptKD", ()),
+    ],
+)
+@pytest.mark.parametrize("classes", ["base", "new"])
+def test_probabilities_are_those_of_a_test(
+    method: str, options: tuple[str, ...], classes: str, trained: Any, build: Build, data_root: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    folder, used = trained(method, *options)
+    subset = ("DATASET.SUBSAMPLE_CLASSES", classes, "TEST.SAVE_LOGITS", "True")
+    tested = build(method, *used, *subset, output=tmp_path / "tested")
+    tested.load_model(str(folder), epoch=1)
+    tested.test()
+    record = np.load(tmp_path / "tested" / "logits.npz")
+    expected = torch.from_numpy(record["logits"]).softmax(dim=1)
+    paths = [str(data_root / path) for path in record["impath"]]
+
+    given = [] if classes == "base" and method != "PromptKD" else list(record["classnames"])
+    trainer = predict.load_run(folder, given, None, [])
+    found = dict(predict.predict(trainer, paths))
+    assert list(found) == paths
+    torch.testing.assert_close(torch.stack(list(found.values())), expected, atol=1e-5, rtol=0)
+
+
+def test_the_command_line(trained: Any, data_root: Path) -> None:
+    folder, _ = trained("CoOp")
+    images = sorted(map(str, data_root.rglob("test_*.png")))[:3]
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "predict.py", *words, "--model-dir", str(folder)]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+    lines = run(*images, "--top", "2").stdout.splitlines()
+    assert lines[::3] == images and len(lines) == 9
+    assert all(line.lstrip()[0].isdigit() and "%  " in line for line in lines[1:3])
+    header, *rows = csv.reader(run(*images, "--csv", "--classes", "red, or so", "green").stdout.splitlines())
+    assert header == ["image", "red, or so", "green"] and [row[0] for row in rows] == images
+    assert all(sum(map(float, row[1:])) == pytest.approx(1, abs=1e-5) for row in rows)
+    for words, complaint in (
+        (["none.png"], "none.png"),
+        ([images[0], "--top", "0"], "--top"),
+        ([images[0], "--load-epoch", "7"], "model.pth.tar-7"),
+        ([images[0], "--set", "OPTIM.LRR", "1"], "OPTIM.LR"),
+    ):
+        failed = run(*words)
+        assert failed.returncode == 1 and complaint in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_what_is_no_run(trained: Any, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="--model-dir"):
+        predict.read_run(tmp_path / "nowhere")
+    folder, _ = trained("CoOp")
+    [path] = folder.glob("*/model.pth.tar-1")
+    checkpoint = torch.load(path, weights_only=True)
+    torch.save({"state_dict": checkpoint["state_dict"], "epoch": 1}, path)
+    with pytest.raises(ValueError, match="--eval-only"):
+        predict.read_run(folder)
