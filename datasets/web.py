@@ -36,8 +36,10 @@ def fetch_from_web(url: str, part: Path, name: str) -> None:
     """
     try:
         _fetch(url, part, name)
-    except urllib.error.URLError as error:
+    except urllib.error.HTTPError as error:
         raise DownloadError(str(error)) from error
+    except urllib.error.URLError as error:
+        raise DownloadError(f"no connection: {error.reason}") from error
     except (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise LineBroken(f"the line broke ({error!r})") from error
 
@@ -59,7 +61,7 @@ def _fetch(url: str, part: Path, name: str) -> None:
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if error.code != 416:
+        if error.code != 416 or not have:
             raise
         if error.headers.get("Content-Range") == f"bytes */{have}":
             return  # nothing is left to fetch
@@ -98,6 +100,6 @@ def _read_stamp(part: Path) -> str:
 
 
 def _begin_anew(part: Path) -> LineBroken:
-    part.unlink()
-    stamp_of(part).unlink()
+    part.unlink(missing_ok=True)
+    stamp_of(part).unlink(missing_ok=True)
     return LineBroken("the server no longer has the file that a part is there of: beginning anew")

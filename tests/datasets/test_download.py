@@ -133,3 +133,8 @@ def test_the_file_became_smaller(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.zip.part.stamp").write_text(f"{server.url('a.zip')}\n{server.tag}")
     download((server.url("a.zip"),), tmp_path / "a.zip", MD5)
     assert (tmp_path / "a.zip").read_bytes() == CONTENT
+
+
+def test_no_connection(tmp_path: Path) -> None:
+    with pytest.raises(DownloadError, match=r"http://127.0.0.1:1/a.zip: no connection: .*refused"):
+        download(("http://127.0.0.1:1/a.zip",), tmp_path / "a.zip")

@@ -318,3 +318,26 @@ def test_half_unpacked_archives_are_no_images(tmp_path: Path, images: Placeholde
     (folder / "moved").rename(folder / WNIDS[5] / WNIDS[5])
     with pytest.raises(FileNotFoundError, match=f"{WNIDS[5]}.*is empty; unpack it again"):
         ImageNetA(config(tmp_path))
+
+
+@pytest.mark.parametrize("cls", [Food101, SUN397, FGVCAircraft])
+def test_what_is_missing_or_empty_is_named_without_a_true_split(
+    cls: type[FewShotBenchmark], tmp_path: Path, images: Placeholders
+) -> None:
+    if cls is FGVCAircraft:
+        make_aircraft(tmp_path, images)
+    else:
+        make_invented(cls, tmp_path, images, [(f"a/place{n}/indoor", f"indoor place{n}") for n in range(3)])
+    home = tmp_path / cls.dataset_dir
+    image = sorted((home / cls.image_dir).rglob("*.jpg"))[-1]  # a test image, needed by every run
+    image.unlink()
+    with pytest.raises(FileNotFoundError, match=f"1 of the images named in .* are missing:\n  {image}"):
+        cls(config(tmp_path))
+    image.touch()
+    with pytest.raises(ValueError, match=f"1 images are empty files:\n  {image}"):
+        cls(config(tmp_path))
+    shutil.rmtree(home / cls.image_dir)
+    source = home / (cls.split_file or "variants.txt")
+    source.unlink()
+    with pytest.raises(FileNotFoundError, match=f"missing: +{source}(.|\n)*datasets.prepare {cls.__name__} "):
+        cls(config(tmp_path))
