@@ -42,6 +42,8 @@ def method_name(trainer: str, variant: str = "paper") -> str:
 def dataset_name(name: str, seen: Iterable[str] = ()) -> str:
     """The tables' name of a data set, from a configuration's (``dtd``) or a registered one."""
     key = name.replace("_", "").lower()
+    if name in (seen := set(seen)):  # folders of one's own may differ in nothing but case or underscores
+        return name
     known = {known.lower(): known for known in (*seen, *BENCHMARK, *SHIFTED_IMAGENETS)}
     return ALIASES.get(key) or known.get(key) or name
 

@@ -224,3 +224,14 @@ def test_options_go_with_their_tables(tmp_path, capsys, words):
     with pytest.raises(SystemExit):
         main([str(tmp_path), *words])
     assert "goes with" in capsys.readouterr().err
+
+
+def test_own_data_sets_keep_their_names(tmp_path: Path, capsys) -> None:
+    accuracies = {"my_set": 10.0, "My Set": 20.0, "myset": 30.0, "MYSET": 40.0}
+    for name, accuracy in accuracies.items():
+        for part, subset in (("train_base", "base"), ("test_new", "new")):
+            write_run(tmp_path, f"base2new/{part}/{name}", "CoOp", 1, accuracy, subset=subset)
+    write_run(tmp_path, "base2new/test_new/my_set", "CoOp", 2, None, subset="new")
+    shown = output_of(capsys, tmp_path, "--base-new")
+    assert {row[0]: float(row[2]) for row in cells_of(shown)[1:]} == accuracies
+    assert "my_set, CoOp, seed 2: base missing, new unfinished" in shown
