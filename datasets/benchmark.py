@@ -15,9 +15,9 @@ from typing import Any, ClassVar, NamedTuple
 from yacs.config import CfgNode as CN
 
 from dassl.data.datasets import DatasetBase, Datum
+from datasets.fetch.sources import Source
 from datasets.few_shot import few_shot, subsample_classes
 from datasets.missing import is_there, missing_message
-from datasets.sources import Source
 from datasets.split_file import PARTS, Item, Split, check_images, check_not_empty, read_split
 from datasets.split_rules import class_folders, split_in_three
 

@@ -2,7 +2,7 @@
 
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.benchmark import Counts, FewShotBenchmark
-from datasets.sources import Source, on_drive
+from datasets.fetch.sources import Source, on_drive
 
 
 @DATASET_REGISTRY.register()

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.benchmark import Counts, FewShotBenchmark
+from datasets.fetch.sources import Source
 from datasets.lists import read_items, read_lines
-from datasets.sources import Source
 from datasets.split_file import PARTS, Item, Split, check_images, check_split
 
 _LISTS = {part: f"images_variant_{part}.txt" for part in PARTS}

@@ -5,9 +5,9 @@ from pathlib import Path
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.benchmark import Counts, FewShotBenchmark
 from datasets.class_folders import check_folders, list_images, subfolders
+from datasets.fetch.sources import IMAGENET_CLASSNAMES
 from datasets.lists import read_classnames
 from datasets.pickles import read_pickled
-from datasets.sources import IMAGENET_CLASSNAMES
 from datasets.split_file import Split
 
 

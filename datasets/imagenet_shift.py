@@ -6,8 +6,8 @@ from pathlib import Path
 
 from datasets.benchmark import FewShotBenchmark
 from datasets.class_folders import check_folders, check_named, list_images, subfolders
+from datasets.fetch.sources import IMAGENET_CLASSNAMES
 from datasets.lists import read_classnames
-from datasets.sources import IMAGENET_CLASSNAMES
 from datasets.split_file import Split
 
 CLASSNAMES = IMAGENET_CLASSNAMES

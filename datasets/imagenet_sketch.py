@@ -2,8 +2,8 @@
 
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.benchmark import Counts
+from datasets.fetch.sources import Source, drive
 from datasets.imagenet_shift import CLASSNAMES, ImageNetShift
-from datasets.sources import Source, drive
 
 
 @DATASET_REGISTRY.register()

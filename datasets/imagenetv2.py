@@ -5,8 +5,8 @@ from pathlib import Path
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.benchmark import Counts
 from datasets.class_folders import check_folders
+from datasets.fetch.sources import Source
 from datasets.imagenet_shift import CLASSNAMES, ImageNetShift
-from datasets.sources import Source
 
 _ARCHIVE = "imagenetv2-matched-frequency.tar.gz"
 

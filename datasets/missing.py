@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from datasets.sources import GUIDE, Source
+from datasets.fetch.sources import GUIDE, Source
 
 _LISTED = 8  # entries of a folder shown in an error message
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.benchmark import Counts, FewShotBenchmark
+from datasets.fetch.sources import Source, on_drive
 from datasets.lists import read_items
-from datasets.sources import Source, on_drive
 from datasets.split_file import Item, Split
 from datasets.split_rules import split_trainval
 

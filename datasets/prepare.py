@@ -30,11 +30,11 @@ from dassl.utils import write_json
 from dassl.utils.registry import suggestion
 from datasets.benchmark import FewShotBenchmark, in_words
 from datasets.check import check
-from datasets.download import DownloadError, download
-from datasets.extract import BrokenArchive, place
+from datasets.fetch.download import DownloadError, download
+from datasets.fetch.extract import BrokenArchive, place
+from datasets.fetch.sources import Source
 from datasets.few_shot import meant_to_stay
 from datasets.missing import by_hand, is_there
-from datasets.sources import Source
 from datasets.split_rules import SPLIT_SEED
 
 log = logging.getLogger("datasets.prepare")

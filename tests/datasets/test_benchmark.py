@@ -13,8 +13,8 @@ from PIL import Image
 from dassl.config import get_cfg_default
 from datasets import EuroSAT
 from datasets.benchmark import FewShotBenchmark
+from datasets.fetch.sources import Source
 from datasets.few_shot import select_few_shot
-from datasets.sources import Source
 from datasets.split_file import Item
 
 NAMES = ("ant", "bee", "cat", "dog", "elk")

@@ -20,10 +20,10 @@ import datasets
 from datasets import prepare as module
 from datasets.benchmark import Counts, FewShotBenchmark
 from datasets.check import check
+from datasets.fetch.sources import Source
 from datasets.prepare import find, known_sets, main, prepare
-from datasets.sources import Source
+from tests.datasets.fetch.test_extract import make_tar
 from tests.datasets.server import Server
-from tests.datasets.test_extract import make_tar
 from tests.datasets.trees import Placeholders, make_invented
 
 CLASSES = ("ant", "bee")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
-from datasets.transfer import (
+from datasets.fetch.transfer import (
     TIMEOUT,
     TRIES,
     DownloadError,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from datasets import download as module
-from datasets import transfer
-from datasets.download import DownloadError, download
+from datasets.fetch import download as module
+from datasets.fetch import transfer
+from datasets.fetch.download import DownloadError, download
 from tests.datasets.server import Server
 
 CONTENT = bytes(range(256)) * 40

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from datasets.drive import fetch_from_drive
-from datasets.sources import is_on_drive
-from datasets.transfer import TRIES, DownloadError, LineBroken
-from datasets.web import fetch_from_web, stamp_of
+from datasets.fetch.drive import fetch_from_drive
+from datasets.fetch.sources import is_on_drive
+from datasets.fetch.transfer import TRIES, DownloadError, LineBroken
+from datasets.fetch.web import fetch_from_web, stamp_of
 
 
 def download(urls: tuple[str, ...], path: Path, checksum: str = "", is_archive: bool = True) -> None:

@@ -14,12 +14,12 @@ import pytest
 import requests
 
 from datasets import DescribableTextures
-from datasets.download import DownloadError, download
-from datasets.drive import fetch_from_drive
+from datasets.fetch.download import DownloadError, download
+from datasets.fetch.drive import fetch_from_drive
+from datasets.fetch.sources import drive, on_drive
 from datasets.prepare import main, prepare
-from datasets.sources import drive, on_drive
+from tests.datasets.fetch.test_download import names
 from tests.datasets.server import Server
-from tests.datasets.test_download import names
 
 CONTENT = bytes(range(256)) * 6000
 KEPT = 2 << 19  # gdown writes pieces of 2**19 bytes: what is there of 1,200,000
@@ -164,7 +164,7 @@ def test_a_line_that_breaks_again_and_again(
     google: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     google.files["1-aB"], google.break_after = CONTENT, 1_200_000
-    monkeypatch.setattr("datasets.drive.TRIES", 1)
+    monkeypatch.setattr("datasets.fetch.drive.TRIES", 1)
     with pytest.raises(DownloadError, match=r"broke after 1,048,576 bytes; the same command goes on"):
         download((drive("1-aB"),), tmp_path / "a.zip", SHA)
     download((drive("1-aB"),), tmp_path / "a.zip", SHA)
@@ -180,7 +180,9 @@ def test_a_page_that_gdown_does_not_know(tmp_path: Path, monkeypatch: pytest.Mon
 def test_full_disk(google: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     google.files["1-aB"] = CONTENT
     with monkeypatch.context() as patch:
-        patch.setattr("datasets.transfer.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1}))
+        patch.setattr(
+            "datasets.fetch.transfer.shutil.disk_usage", lambda path: type("Usage", (), {"free": 1})
+        )
         with pytest.raises(OSError, match=r"no space left in .*make room"):
             download((drive("1-aB"),), tmp_path / "a", SHA)
     download((drive("1-aB"),), tmp_path / "a", SHA)

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from datasets.transfer import (
+from datasets.fetch.transfer import (
     TIMEOUT,
     DownloadError,
     LineBroken,

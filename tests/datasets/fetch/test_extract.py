@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from datasets import extract as module
-from datasets.extract import place
+from datasets.fetch import extract as module
+from datasets.fetch.extract import place
 
 
 def make_tar(path: Path, members: dict[str, bytes], mode: str = "w:gz") -> Path:

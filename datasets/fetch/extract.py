@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from datasets.transfer import full_disk_explained
+from datasets.fetch.transfer import full_disk_explained
 
 
 class BrokenArchive(ValueError):

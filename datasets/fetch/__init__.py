@@ -1,0 +1,1 @@
+"""Getting files: where they come from, downloads that go on where they stopped, archives unpacked safely."""
