@@ -16,10 +16,14 @@ def read_folder_names(home: Path, folders: Sequence[str]) -> dict[str, tuple[int
     their own names.
 
     Raises:
-        ValueError: the file names a folder twice or not at all.
+        ValueError: the file names a folder twice or not at all, or two folders alike.
     """
     path = home / "classnames.txt"
     names = {name: name for name in folders} if not path.is_file() else _parse(path, folders)
+    first: dict[str, str] = {}
+    for folder, name in names.items():
+        if (other := first.setdefault(name, folder)) != folder:
+            raise ValueError(f"{path} calls both {other} and {folder} {name!r}; class names must differ")
     return {folder: (label, names[folder]) for label, folder in enumerate(folders)}
 
 

@@ -315,4 +315,4 @@ class DataManager:
             "test": self.dataset.test,
         }
         counts = ", ".join(f"{name} {len(items):,}" for name, items in sizes.items() if items)
-        logger.info("Data set %s: %d classes; images: %s", cfg.DATASET.NAME, self.num_classes, counts)
+        logger.info("Data set %s: %d classes; images: %s", self.dataset.name, self.num_classes, counts)
