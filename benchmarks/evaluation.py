@@ -61,6 +61,7 @@ def make_trainer(folder: Path, device: str, *options: object) -> Any:
         "--config-file": ROOT / "configs/trainers/ZeroshotCLIP/vit_b16.yaml",
         "DATASET.DIR": folder / "photos.csv",
         "MODEL.BACKBONE.PATH": folder / "clip.pt",
+        "DATALOADER.TEST.BATCH_SIZE": 20,  # several, so that several processes load them
         "USE_CUDA": device == "cuda",
     }
     words = [str(word) for pair in settings.items() for word in pair]
