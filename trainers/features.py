@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler
 
 from dassl.data import DatasetWrapper
 from dassl.data.transforms import Compose
@@ -62,6 +62,9 @@ class FeatureTrainer(TrainerX):
         if features is None:
             features = self._encode(loader)
             file.write(features)
+        else:
+            # A pass over a loader takes from the random numbers that the training to come depends on.
+            iter(DataLoader(images, num_workers=0))
         starts = range(0, len(images), loader.batch_size)
         parts = [slice(start, start + loader.batch_size) for start in starts]
         return [

@@ -204,3 +204,16 @@ def test_a_fingerprint_tells_names_types_shapes_and_values() -> None:
     with torch.no_grad():
         modules[0].bias[2] = 1e-7
     assert fingerprint(modules[0]) != prints[0]
+
+
+def test_training_does_not_depend_on_what_is_kept(build: Build, cache: Path, tmp_path: Path) -> None:
+    """An evaluation takes random numbers, which the order of training images depends on."""
+    options = (*FP32, "TEST.FINAL_MODEL", "best_val", "OPTIM.MAX_EPOCH", "3", "OPTIM.WARMUP_EPOCH", "-1")
+    contexts = []
+    for number, keep in enumerate(("False", "True", "True")):
+        trainer = build("CoOp", *options, "TEST.CACHE_FEATURES", keep, output=tmp_path / str(number))
+        trainer.train()
+        contexts.append(torch.load(tmp_path / str(number) / "prompt_learner/model.pth.tar-3")["state_dict"])
+    assert len(files(cache)) == 2  # validation and test images
+    for context in contexts[1:]:
+        torch.testing.assert_close(context["ctx"], contexts[0]["ctx"], atol=1e-6, rtol=0)
