@@ -9,12 +9,13 @@ from datasets.fetch.transfer import (
     TIMEOUT,
     TRIES,
     DownloadError,
-    LineBroken,
     byte_bar,
     check_space,
     full_disk_explained,
     size_of,
 )
+
+_ASIDE = ".aside"  # ending of a part that another try may replace
 
 
 def fetch_from_drive(url: str, part: Path, name: str, go_on: bool) -> None:
@@ -28,17 +29,34 @@ def fetch_from_drive(url: str, part: Path, name: str, go_on: bool) -> None:
 
     Raises:
         DownloadError: Drive does not give the file: no connection, no permission, too many downloads.
-        LineBroken: it does not go on with the part that is there, which is therefore removed.
         OSError: ``part`` cannot be written.
     """
+    _put_back(part)
+    if not go_on:
+        _forget(part)
+    try:
+        _fetch(url, part, name)
+    except _NotGoneOn:
+        # gdown would come back for ever to such a part. But it is given up only for what comes in its place:
+        # a server may refuse for now what it grants tomorrow.
+        _set_aside(part)
+        try:
+            _fetch(url, part, name)
+        finally:
+            _put_back(part)
+
+
+class _NotGoneOn(DownloadError):
+    """Drive answered, but not with the rest of the part that is there."""
+
+
+def _fetch(url: str, part: Path, name: str) -> None:
     try:
         import gdown  # for downloads only: training does not need it
         import requests
     except ImportError as error:
         raise DownloadError(f"gdown is needed for Google Drive ({error}): pip install gdown") from error
 
-    if not go_on:
-        _forget(part)
     had, whole = _kept(part), 0
     with byte_bar(name, 0) as bar, full_disk_explained(part, lambda: max(whole - _kept(part), 0)):
 
@@ -58,12 +76,9 @@ def fetch_from_drive(url: str, part: Path, name: str, go_on: bool) -> None:
             reason = error.__context__ or error  # without gdown's own advice around it
             raise DownloadError(f"Google Drive answers: {' '.join(str(reason).split())}") from error
         except gdown.DownloadError as error:
-            # gdown would come back for ever to a part that Drive does not go on with.
-            if had and error.__cause__ is None and had == _kept(part):
-                _forget(part)
-                raise LineBroken("Google Drive does not go on with a part: beginning anew") from error
             if error.__cause__ is None:
-                raise DownloadError(str(error)) from error
+                kind = _NotGoneOn if had and had == _kept(part) else DownloadError
+                raise kind(str(error)) from error
             raise DownloadError(_why(error.__cause__, _kept(part))) from error
         except requests.RequestException as error:
             raise DownloadError(_why(error, _kept(part))) from error
@@ -86,6 +101,20 @@ def _kept(part: Path) -> int:
 def _forget(part: Path) -> None:
     for path in _parts(part):
         path.unlink()
+
+
+def _set_aside(part: Path) -> None:
+    for path in _parts(part):
+        path.rename(path.with_name(f"{path.name}{_ASIDE}"))
+
+
+def _put_back(part: Path) -> None:
+    """Put back what was set aside, in this run or by one that was killed, unless something took its place."""
+    for path in part.parent.glob(f"{glob.escape(part.name)}*{_ASIDE}"):
+        if part.exists() or _kept(part):
+            path.unlink()
+        else:
+            path.rename(path.with_name(path.name.removesuffix(_ASIDE)))
 
 
 def _why(error: BaseException, kept: int) -> str:

@@ -104,6 +104,25 @@ def test_a_part_that_is_of_no_use_is_given_up(
     assert names(tmp_path) == ["a.zip"]
 
 
+@pytest.mark.parametrize("refusal", ["not there", "a page"])
+def test_a_refusal_costs_nothing_of_what_is_there(refusal: str, google: Server, tmp_path: Path) -> None:
+    broken_off(google, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    content = google.files["1-aB"]
+    if refusal == "a page":
+        google.files["1-aB"], google.pages = QUOTA.encode(), {"1-aB"}
+    else:
+        del google.files["1-aB"]
+    with pytest.raises(DownloadError):
+        download((drive("1-aB"),), tmp_path / "a.zip", SHA)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    google.files["1-aB"], google.pages = content, set()
+    [name] = before
+    (tmp_path / name).rename(tmp_path / f"{name}.aside")  # as a run leaves it that is killed meanwhile
+    download((drive("1-aB"),), tmp_path / "a.zip", SHA)
+    assert google.requests[-1] == ("1-aB", f"bytes={KEPT}-") and names(tmp_path) == ["a.zip"]
+
+
 def test_a_list_without_checksum_is_fetched_from_its_beginning(google: Server, tmp_path: Path) -> None:
     broken_off(google, tmp_path)
     download((drive("1-aB"),), tmp_path / "a.zip", is_archive=False)
