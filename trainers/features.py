@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
+from yacs.config import CfgNode as CN
 
-from dassl.data import DatasetWrapper
-from dassl.data.transforms import Compose
+import clip.model
+import clip.resnet
+import dassl.utils.files
+from dassl.data import DatasetWrapper, build_data_loader
+from dassl.data.transforms import Compose, functional
 from dassl.engine import TrainerX
 from dassl.utils import atomic_path, progress, user_cache
 
@@ -35,6 +40,10 @@ class FeatureTrainer(TrainerX):
     """
 
     precision = "fp32"  # of the towers, see `trainers.precision`
+
+    def __init__(self, cfg: CN, data_manager: Any = None) -> None:
+        self._of_this_run: dict[Path, tuple[Tensor, Tensor]] = {}  # stamps and features, by file
+        super().__init__(cfg, data_manager)
 
     def frozen_image_tower(self) -> nn.Module | None:
         """The image tower, if image features depend on nothing else; None if they do."""
@@ -54,17 +63,13 @@ class FeatureTrainer(TrainerX):
 
     def test_batches(self, loader: Any) -> Any:
         """Batches of ``features`` instead of images, where these can be kept."""
-        file = self._feature_file(loader)
-        if file is None:
+        if not self.cfg.TEST.CACHE_FEATURES or not self._can_keep(loader):
             return loader
         images = loader.dataset.data_source
-        features = file.read()
-        if features is None:
-            features = self._encode(loader)
-            file.write(features)
-        else:
-            # A pass over a loader takes from the random numbers that the training to come depends on.
-            iter(DataLoader(images, num_workers=0))
+        try:
+            features = self._features(loader)
+        except OSError:  # the loader says which image is missing
+            return loader
         starts = range(0, len(images), loader.batch_size)
         parts = [slice(start, start + loader.batch_size) for start in starts]
         return [
@@ -81,40 +86,86 @@ class FeatureTrainer(TrainerX):
             return super().test_step(batch)
         return self.test_logits(self._to_device(batch["features"])), self._to_device(batch["label"])
 
-    def _encode(self, loader: Any) -> Tensor:
-        """Features [N, E] of all images, on the CPU."""
-        features = []
-        with progress("Encoding images", len(loader)) as bar:
-            for batch in loader:
-                images, _ = self.parse_batch_test(batch)
-                features.append(self.test_image_features(images))
-                bar.update()
-        return torch.cat(features).cpu()
-
-    def _feature_file(self, loader: Any) -> FeatureFile | None:
-        """Where the features of the loader's images belong; None where they cannot be told from others."""
-        tower, dataset = self.frozen_image_tower(), loader.dataset
-        known = (
-            isinstance(dataset, DatasetWrapper)
+    def _can_keep(self, loader: Any) -> bool:
+        """Whether the features are those of the image tower, of images that can be told from all others."""
+        # A method that computes otherwise must say anew that its tower is frozen.
+        said = _place(type(self), "frozen_image_tower")
+        steps = ("model_inference", "test_image_features", "parse_batch_test", "test_step")
+        if any(_place(type(self), step) < said for step in steps):
+            return False
+        dataset = loader.dataset
+        return (
+            self.frozen_image_tower() is not None
+            and type(dataset) is DatasetWrapper
             and isinstance(dataset.transform, Compose)
+            and dataset.transform.is_fixed()
             and isinstance(loader.sampler, SequentialSampler)
-            and type(self).model_inference is FeatureTrainer.model_inference
         )
-        if not self.cfg.TEST.CACHE_FEATURES or tower is None or not known:
-            return None
+
+    def _features(self, loader: Any) -> Tensor:
+        """Features [N, E] of all images: those of this run, those on the disk, or new ones.
+
+        Raises:
+            OSError: an image is not there.
+        """
+        dataset = loader.dataset
+        tower = self.frozen_image_tower()
+        assert tower is not None
         computed_by = [
             fingerprint(tower),
+            _code(),
             repr(dataset.transform),
             self.precision,
             self.device.type,
             torch.__version__,
             PIL.__version__,
         ]
-        paths = [item.impath for item in dataset.data_source]
-        try:
-            return FeatureFile(user_cache() / "features", computed_by, paths)
-        except OSError:  # the loader says which image is missing
-            return None
+        file = FeatureFile(
+            user_cache() / "features", computed_by, [item.impath for item in dataset.data_source]
+        )
+        stamps, features = self._of_this_run.get(file.path, (None, None))
+        if stamps is None or not torch.equal(stamps, file.stamps):
+            features = file.read()
+        if features is None:
+            features = self._encode(loader)
+            file.write(features)
+        else:
+            draw_as_a_pass_does()
+        self._of_this_run[file.path] = file.stamps, features
+        return features
+
+    def _encode(self, loader: Any) -> Tensor:
+        """Features [N, E] of all images as they are on the disk, on the CPU."""
+        dataset = loader.dataset
+        # Not through the loader itself: its memory may hold images as they were before.
+        fresh = build_data_loader(
+            self.cfg, data_source=dataset.data_source, batch_size=loader.batch_size, tfm=dataset.transform,
+            is_train=False,
+        )  # fmt: skip
+        features = []
+        with progress("Encoding images", len(fresh)) as bar:
+            for batch in fresh:
+                images, _ = self.parse_batch_test(batch)
+                features.append(self.test_image_features(images))
+                bar.update()
+        return torch.cat(features).cpu()
+
+
+def draw_as_a_pass_does() -> None:
+    """Take from the random numbers what a pass over a loader takes: the training to come depends on them."""
+    iter(DataLoader(TensorDataset(torch.zeros(1))))
+
+
+def _place(cls: type, method: str) -> int:
+    """Where in the order of its bases ``cls`` finds a method."""
+    return next(place for place, base in enumerate(cls.__mro__) if method in vars(base))
+
+
+@cache
+def _code() -> str:
+    """SHA-256 of the source of all that turns a file into features."""
+    modules = (clip.model, clip.resnet, functional, dassl.utils.files)
+    return hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in modules)).hexdigest()
 
 
 class FeatureFile:
@@ -130,10 +181,15 @@ class FeatureFile:
     """
 
     def __init__(self, folder: Path, computed_by: Sequence[str], paths: Sequence[str]) -> None:
+        self.paths = paths
         key = hashlib.sha256(os.fsencode("\0".join([*computed_by, *paths]))).hexdigest()
         self.path = folder / f"{key[:32]}.safetensors"
-        stats = [os.stat(path) for path in paths]  # before any is read: a later change shall be noticed
-        self.stamps = torch.tensor([(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats])  # [N, 3]
+        self.stamps = self._stamps()
+
+    def _stamps(self) -> Tensor:
+        """Size in bytes and times of change in ns of each image as it is now, [N, 3]."""
+        stats = [os.stat(path) for path in self.paths]
+        return torch.tensor([(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats])
 
     def read(self) -> Tensor | None:
         """The features; None if there are none of these images as they are now."""
@@ -152,8 +208,11 @@ class FeatureFile:
         return features
 
     def write(self, features: Tensor) -> None:
-        """Keep the features. Broken ones are not kept; a folder that cannot be written to is warned about."""
-        if not features.isfinite().all():
+        """Keep the features, unless they are broken or an image has changed since this object was made.
+
+        A folder that cannot be written to is warned about.
+        """
+        if not features.isfinite().all() or not torch.equal(self._stamps(), self.stamps):
             return
         try:
             with atomic_path(str(self.path)) as temporary:

@@ -16,6 +16,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 import trainers.features
+from dassl.data import DataManager, DatasetWrapper
+from dassl.data.transforms import Compose
+from dassl.data.transforms.functional import to_tensor
 from dassl.utils import user_cache
 from trainers.base import PromptedCLIP
 from trainers.coop import CoOp
@@ -120,6 +123,25 @@ def test_a_changed_image_is_encoded_anew(
         path.write_bytes(content)
 
 
+@pytest.mark.parametrize("keep", ["True", "False"])
+def test_an_image_that_changes_during_a_run(keep: str, build: Build, data_root: Path) -> None:
+    """Kept features are never those of pixels that were in memory before."""
+    trainer = build("CoOp", *FP32, "TEST.SAVE_LOGITS", "True", "TEST.CACHE_FEATURES", keep)
+    before = logits(trainer)
+    path = next(data_root.rglob("test_1.png"))
+    content = path.read_bytes()
+    try:
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+        during = logits(trainer)
+        after = logits(build("CoOp", *FP32, "TEST.SAVE_LOGITS", "True"))
+        plain = logits(build("CoOp", *FP32, "TEST.SAVE_LOGITS", "True", "TEST.CACHE_FEATURES", "False"))
+        np.testing.assert_allclose(after, plain, atol=1e-5)
+        assert np.abs(after - before).max() > 1e-3
+        np.testing.assert_allclose(during, after if keep == "True" else before, atol=1e-5)
+    finally:
+        path.write_bytes(content)
+
+
 def test_a_missing_image_is_named(build: Build) -> None:
     trainer = build("CoOp", *FP32)
     path = Path(trainer.dm.dataset.test[0].impath)
@@ -179,13 +201,60 @@ class OwnInference(CoOp):
         return -super().model_inference(images)
 
 
-@pytest.mark.parametrize("trainer", [OwnTower, OwnInference])
+class OwnEncoding(CoOp):
+    def test_image_features(self, images: Tensor) -> Tensor:
+        return super().test_image_features(images.flip(-1))
+
+
+class OwnBatches(CoOp):
+    def parse_batch_test(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        images, labels = super().parse_batch_test(batch)
+        return images.flip(-1), labels
+
+
+class OwnTransform(CoOp):
+    def build_data_manager(self) -> DataManager:
+        return DataManager(self.cfg, custom_tfm_test=Compose([lambda img: to_tensor(img.resize((32, 32)))]))
+
+
+class Mirrored(DatasetWrapper):
+    def _image(self, idx: int) -> Image.Image:
+        return super()._image(idx).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
+class OwnWrapper(CoOp):
+    def build_data_manager(self) -> DataManager:
+        return DataManager(self.cfg, dataset_wrapper=Mirrored)
+
+
+@pytest.mark.parametrize(
+    "trainer", [OwnTower, OwnInference, OwnEncoding, OwnBatches, OwnTransform, OwnWrapper]
+)
 def test_methods_that_compute_otherwise_are_left_alone(
     trainer: type[CoOp], build: Build, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("train.build_trainer", trainer)
     build("CoOp", *FP32).test()
     assert files(cache) == []
+
+
+def test_a_method_may_say_anew_that_its_tower_is_frozen(
+    build: Build, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Vouched(OwnInference):
+        def frozen_image_tower(self) -> nn.Module | None:
+            return super().frozen_image_tower()
+
+    monkeypatch.setattr("train.build_trainer", Vouched)
+    build("CoOp", *FP32).test()
+    assert len(files(cache)) == 1
+
+
+def test_other_code_computes_anew(build: Build, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build("CoOp", *FP32).test()
+    monkeypatch.setattr(trainers.features, "_code", lambda: "other")
+    build("CoOp", *FP32).test()
+    assert len(files(cache)) == 2
 
 
 def test_tuned_image_towers_are_left_alone(build: Build, cache: Path) -> None:

@@ -74,11 +74,17 @@ class Compose:
 
     def split(self) -> tuple[Compose, Compose]:
         """The leading steps that only resize and crop, the same way each time; and all others."""
-        fixed = (F.resize, F.resize_smaller_edge, F.center_crop)
+        resizing = (F.resize, F.resize_smaller_edge, F.center_crop)
         count = 0
-        while count < len(self.transforms) and getattr(self.transforms[count], "function", None) in fixed:
+        while count < len(self.transforms) and getattr(self.transforms[count], "function", None) in resizing:
             count += 1
         return Compose(self.transforms[:count]), Compose(self.transforms[count:])
+
+    def is_fixed(self) -> bool:
+        """Whether every step is one of `functional` with fixed options: its ``repr`` then says all."""
+        functions = [getattr(step, "function", None) for step in self.transforms if type(step) is Plain]
+        ours = [f for f in functions if f is not None and getattr(F, f.__name__, None) is f]
+        return len(ours) == len(self.transforms)
 
     def __len__(self) -> int:
         return len(self.transforms)
