@@ -3,8 +3,9 @@
     python predict.py photo.jpg more/*.png --model-dir output/run
     python predict.py photo.jpg --model-dir output/run --classes "tabby cat" "golden retriever" bicycle
 
-The run's checkpoint says everything else: method, settings and class names. With other classes than those the
-prompts were tuned on, DPC takes the prompt for new classes, as in a test.
+The run's checkpoint says which method, settings and class names. CLIP's weights, and for DPC and PromptKD the
+runs that they build on, must still be where they were; --set KEY VALUE says where they are now. DPC takes the
+prompt for base classes where all classes are among those that it was tuned on, else the one for new classes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ from dassl.engine.checkpoint import find_checkpoint
 from dassl.utils import load_checkpoint, read_image
 
 BATCH = 64  # images at a time
+ROOT = Path(__file__).resolve().parent
+_FINAL = "TEST.FINAL_MODEL"
+_PATHS = (  # settings of a run that was perhaps started in another folder
+    "MODEL.BACKBONE.PATH",
+    "TRAINER.DPC.BACKBONE_DIR",
+    "TRAINER.PROMPTKD.TEACHER_DIR",
+    "TRAINER.PROMPTKD.TEACHER_PATH",
+)
 
 
 class NamedClasses:
@@ -45,7 +54,7 @@ class NamedClasses:
 
 
 def read_run(directory: Path, epoch: int | None = None) -> dict[str, Any]:
-    """A checkpoint of the run in ``directory``, the last one or that of ``epoch``.
+    """A checkpoint of the run in ``directory``: that of ``epoch``, else the one that the run itself tested.
 
     Raises:
         FileNotFoundError: there is none.
@@ -56,6 +65,9 @@ def read_run(directory: Path, epoch: int | None = None) -> dict[str, Any]:
         raise FileNotFoundError(f"--model-dir {str(directory)!r} is not the output folder of a finished run")
     path = find_checkpoint(directory, folders[0].name, -1 if epoch is None else epoch)
     checkpoint = load_checkpoint(str(path))
+    if epoch is None and json.loads(checkpoint.get("settings", {}).get(_FINAL, "null")) == "best_val":
+        path = find_checkpoint(directory, folders[0].name)
+        checkpoint = load_checkpoint(str(path))
     if missing := [key for key in ("settings", "classnames", "trainer") if key not in checkpoint]:
         raise ValueError(
             f"{str(path)!r} does not hold its {' and '.join(missing)}, as train.py writes them; "
@@ -67,10 +79,14 @@ def read_run(directory: Path, epoch: int | None = None) -> dict[str, Any]:
 def settings_of(checkpoint: dict[str, Any], options: Sequence[str]) -> CN:
     """The run's settings, with ``options`` KEY VALUE ... over them."""
     cfg = train.default_cfg()
-    for key, value in checkpoint["settings"].items():
-        cfg.merge_from_list([key, json.loads(value)])
+    for key, text in checkpoint["settings"].items():
+        value = json.loads(text)
+        if key in _PATHS and value and not Path(value).exists() and (ROOT / value).exists():
+            value = str(ROOT / value)
+        cfg.merge_from_list([key, value])
     # Among given classes none is left out, as PromptKD does for half of a benchmark's.
-    cfg.merge_from_list(["TRAINER.NAME", checkpoint["trainer"], "TRAINER.MODAL", "cross", *options])
+    cfg.merge_from_list(["TRAINER.NAME", checkpoint["trainer"], "TRAINER.MODAL", "cross"])
+    cfg.merge_from_list(options)
     cfg.freeze()
     return cfg
 
@@ -81,11 +97,17 @@ def load_run(directory: Path, classnames: Sequence[str], epoch: int | None, opti
     Raises:
         FileNotFoundError, ValueError: what the run needs is missing, or does not fit.
     """
+    if len(classnames) == 1 or len(set(classnames)) < len(classnames):
+        raise ValueError(f"--classes needs two or more different names, got {', '.join(classnames)}")
     checkpoint = read_run(directory, epoch)
     cfg = settings_of(checkpoint, options)
     data = NamedClasses(checkpoint["dataset"], classnames or checkpoint["classnames"])
-    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)(cfg, data)
-    trainer.load_model(str(directory), epoch=checkpoint["epoch"])
+    try:
+        trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)(cfg, data)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}\n--set KEY VALUE changes a setting of the run") from error
+    best = epoch is None and cfg.TEST.FINAL_MODEL == "best_val"
+    trainer.load_model(str(directory), epoch=None if best else checkpoint["epoch"])
     return trainer
 
 
@@ -119,7 +141,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
     parser.add_argument("--model-dir", required=True, type=Path, help="output folder of the run")
-    parser.add_argument("--load-epoch", type=int, help="epoch of its checkpoint (default: the last)")
+    parser.add_argument("--load-epoch", type=int, help="epoch of its checkpoint (default: as it was tested)")
     parser.add_argument("--classes", nargs="+", default=[], help="class names instead of the run's own")
     parser.add_argument("--top", type=int, default=5, help="classes to show for each image (default: 5)")
     parser.add_argument("--csv", action="store_true", help="a table: image, then each class's probability")

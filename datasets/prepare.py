@@ -205,7 +205,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     if not args.names and not args.list:
         parser.error("name a data set, or give --list")
     if args.check and args.make_split:
-        parser.error("--check writes nothing, --make-split writes a file: give one of them")
+        parser.error("--check only looks, --make-split makes a file: give one of them")
     return args
 
 

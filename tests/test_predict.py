@@ -39,7 +39,7 @@ def trained(build: Build, tmp_path: Path, tiny_clip_file: Path) -> Callable[...,
             options += ["TRAINER.PROMPTKD.TEACHER_DIR", str(train_one("PromptSRC")[0])]
         if method != backbone:
             options += ["TRAINER.DPC.BACKBONE_DIR", str(train_one(backbone)[0])]
-        build(method, *options, "TEST.NO_TEST", "True", output=folder).train()
+        build(method, "TEST.NO_TEST", "True", *options, output=folder).train()
         return folder, options
 
     return train_one
@@ -95,11 +95,51 @@ def test_the_command_line(trained: Any, data_root: Path) -> None:
     for words, complaint in (
         (["none.png"], "none.png"),
         ([images[0], "--top", "0"], "--top"),
+        ([images[0], "--classes", "a", "a"], "--classes"),
+        ([images[0], "--set", "OPTIM.LR"], "['OPTIM.LR']"),
+        ([images[0], "--set", "MODEL.BACKBONE.PATH", "gone.pt"], "MODEL.BACKBONE.PATH"),
         ([images[0], "--load-epoch", "7"], "model.pth.tar-7"),
         ([images[0], "--set", "OPTIM.LRR", "1"], "OPTIM.LR"),
     ):
         failed = run(*words)
         assert failed.returncode == 1 and complaint in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_the_checkpoint_is_the_one_that_was_tested(trained: Any) -> None:
+    folder, _ = trained(
+        "CoOp", "TEST.FINAL_MODEL", "best_val", "OPTIM.MAX_EPOCH", "3", "TEST.NO_TEST", "False"
+    )
+    [best] = folder.glob("*/model-best.pth.tar")
+    checkpoint = torch.load(best, weights_only=True)
+    checkpoint["epoch"] = 2
+    checkpoint["state_dict"]["ctx"] += 1
+    torch.save(checkpoint, best)
+    ctx = predict.load_run(folder, [], None, []).model.prompt_learner.ctx
+    assert torch.equal(ctx.detach(), checkpoint["state_dict"]["ctx"])
+    ctx = predict.load_run(folder, [], 3, []).model.prompt_learner.ctx
+    assert not torch.equal(ctx.detach(), checkpoint["state_dict"]["ctx"])
+
+
+def test_order_and_part_of_the_classes_do_not_change_the_prompt(trained: Any) -> None:
+    folder, _ = trained("CoOp_DPC")
+    own = predict.load_run(folder, [], None, [])
+    names = own.dm.dataset.classnames
+    for classes, source in ((names[::-1], True), (names[:2], True), ([*names, "Cloud"], False)):
+        assert predict.load_run(folder, classes, None, []).on_source_classes() == source
+
+
+def test_a_run_of_the_repository_can_be_used_from_anywhere(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _ = trained("CoOp_DPC")
+    [path] = folder.glob("*/model.pth.tar-1")
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["settings"]["TRAINER.DPC.BACKBONE_DIR"] = '"CoOp"'  # as typed in the repository
+    torch.save(checkpoint, path)
+    with pytest.raises(FileNotFoundError, match=r"(?s)TRAINER\.DPC\.BACKBONE_DIR is 'CoOp'.*--set KEY VALUE"):
+        predict.load_run(folder, [], None, [])
+    monkeypatch.setattr(predict, "ROOT", tmp_path)
+    assert predict.load_run(folder, [], None, []).on_source_classes()
 
 
 def test_what_is_no_run(trained: Any, tmp_path: Path) -> None:

@@ -258,7 +258,11 @@ def load_clip(cfg: CN) -> CLIP:
     Raises:
         FileNotFoundError, ValueError: see `clip.load`; also when INPUT.SIZE is not the model's resolution.
     """
-    model = clip.load(cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME)
+    path = cfg.MODEL.BACKBONE.PATH
+    try:
+        model = clip.load(path or cfg.MODEL.BACKBONE.NAME)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"MODEL.BACKBONE.PATH: {error}" if path else str(error)) from error
     resolution = model.arch.image_resolution
     if tuple(cfg.INPUT.SIZE) != (resolution, resolution):
         raise ValueError(

@@ -140,7 +140,9 @@ class PromptKD(PromptTrainer):
         try:
             self.teacher_checkpoint = find_checkpoint(options.TEACHER_DIR, _TEACHER_MODEL)
         except FileNotFoundError:  # ours has its last epoch only
-            self.teacher_checkpoint = find_checkpoint(options.TEACHER_DIR, _TEACHER_MODEL, -1)
+            self.teacher_checkpoint = find_checkpoint(
+                options.TEACHER_DIR, _TEACHER_MODEL, -1, "TRAINER.PROMPTKD.TEACHER_DIR"
+            )
 
     # -- data -------------------------------------------------------------------------------------
 

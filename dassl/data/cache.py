@@ -65,7 +65,14 @@ class ImageCache:
     def resized(self, count: int, size: Sequence[int]) -> ResizedImages:
         """Room for ``count`` images of ``size`` = (H, W), or for as many of them as the limit allows."""
         room = max(0, (self.limit - self.size) // ResizedImages.bytes_each(size))
-        images = ResizedImages(min(count, room), size)
+        try:
+            images = ResizedImages(min(count, room), size)
+        except OSError as error:
+            logger.warning(
+                "No memory for %d resized images (%s): they are decoded in every pass. A smaller "
+                "DATALOADER.CACHE_MB, now %d, may help", min(count, room), error, self.limit / 1e6,
+            )  # fmt: skip
+            images = ResizedImages(0, size)
         self.size += len(images) * images.bytes_each(size)
         return images
 

@@ -10,11 +10,12 @@ PREFIX = "model.pth.tar-"
 BEST = "model-best.pth.tar"
 
 
-def find_checkpoint(directory: str | Path, name: str, epoch: int | None = None) -> Path:
+def find_checkpoint(directory: str | Path, name: str, epoch: int | None = None, setting: str = "") -> Path:
     """The checkpoint of the model ``name`` of the run in ``directory``.
 
     Args:
         epoch: number of epochs behind it; -1 for the last there is, None for ``model-best.pth.tar``.
+        setting: what ``directory`` comes from, for the message.
 
     Raises:
         FileNotFoundError: it does not exist; the message lists what does.
@@ -29,8 +30,9 @@ def find_checkpoint(directory: str | Path, name: str, epoch: int | None = None) 
         return folder / file_name
 
     wanted = "checkpoint of any epoch" if epoch == -1 else file_name
+    wanted = f"{setting} is {str(directory)!r}, but there is no {wanted}" if setting else f"No {wanted}"
     if not folder.is_dir():
-        raise FileNotFoundError(f"No {wanted} in {str(folder)!r}: there is no such folder")
+        raise FileNotFoundError(f"{wanted} in {str(folder)!r}: there is no such folder")
     listed = ", ".join(map(str, epochs)) or "none"
     best = "there is" if BEST in names else "there is no"
-    raise FileNotFoundError(f"No {wanted} in {str(folder)!r}. Epochs there: {listed}; {best} {BEST}")
+    raise FileNotFoundError(f"{wanted} in {str(folder)!r}. Epochs there: {listed}; {best} {BEST}")

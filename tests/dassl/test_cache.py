@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import mmap
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,6 +131,20 @@ def test_resized_images_beyond_the_room_are_not_kept() -> None:
     kept.store(0, img.convert("L"))
     assert kept.load(0) is None
     assert len(cache.resized(5, (8, 8))) == 0
+
+
+def test_without_memory_images_are_decoded_each_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: int, size: int) -> mmap.mmap:
+        if size > 1:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return mmap.mmap(-1, size)
+
+    monkeypatch.setattr(dassl.data.cache, "mmap", SimpleNamespace(mmap=refuse))
+    cache = ImageCache(7)
+    assert len(cache.resized(5, (8, 8))) == 0 and cache.size == 0
+    assert "DATALOADER.CACHE_MB, now 7" in caplog.text and "Cannot allocate memory" in caplog.text
 
 
 @pytest.mark.parametrize("transforms", [("random_resized_crop", "normalize"), ("normalize",)])

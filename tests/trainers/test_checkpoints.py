@@ -120,6 +120,22 @@ def test_weights_can_change_at_evaluation_but_not_the_variant(
         shown("base", "TRAINER.DPC.VARIANT", "released")
 
 
+def test_some_of_the_tuned_classes_are_source_classes_too(build: Build, tmp_path: Path) -> None:
+    coop, subset = tmp_path / "coop", "DATASET.SUBSAMPLE_CLASSES"
+    build("CoOp", *FP32, "OPTIM.MAX_EPOCH", "1", subset, "all", output=coop).train()
+    dpc = (*FP32, "OPTIM.MAX_EPOCH", "1", "TRAINER.DPC.BACKBONE_DIR", str(coop), subset)
+    build("CoOp_DPC", *dpc, "all", output=tmp_path / "all").train()
+    build("CoOp_DPC", *dpc, "base", output=tmp_path / "base").train()
+
+    def on_source_classes(run: str, classes: str) -> bool:
+        trainer = build("CoOp_DPC", *dpc, classes)
+        trainer.load_model(str(tmp_path / run), epoch=-1)
+        return trainer.on_source_classes()
+
+    assert [on_source_classes("all", classes) for classes in ("all", "base", "new")] == [True] * 3
+    assert [on_source_classes("base", classes) for classes in ("all", "base", "new")] == [False, True, False]
+
+
 def own_folder(home: Path) -> Path:
     """Four classes of four plain images."""
     for number, name in enumerate(("ant", "bee", "cow", "dog")):

@@ -70,7 +70,7 @@ class DPC(PromptTrainer):
                 f"Train {self.backbone_name} first and give its output folder."
             )
         self.backbone_checkpoint = find_checkpoint(
-            options.BACKBONE_DIR, self.MODEL_NAME, options.BACKBONE_EPOCH
+            options.BACKBONE_DIR, self.MODEL_NAME, options.BACKBONE_EPOCH, "TRAINER.DPC.BACKBONE_DIR"
         )
         if not options.HARD_NEGATIVES and options.NEGATIVE_POOL != "auto":
             logger.warning("TRAINER.DPC.NEGATIVE_POOL has no effect with TRAINER.DPC.HARD_NEGATIVES off")
@@ -125,13 +125,13 @@ class DPC(PromptTrainer):
         )
 
     def on_source_classes(self) -> bool:
-        """Whether this run's classes are those that P' was tuned on: these get w_b, all others w_n."""
+        """Whether this run's classes are among those that P' was tuned on: these get w_b, all others w_n."""
         cfg = self.cfg
         if not cfg.TRAINER.DPC.DECOUPLING:
             return True
         if self.tuned_on is not None:
             dataset, classnames = self.tuned_on
-            return self._is_this_data_set(dataset) and classnames == list(self.dm.dataset.classnames)
+            return self._is_this_data_set(dataset) and set(self.dm.dataset.classnames) <= set(classnames)
         # A checkpoint of the original repository doesn't say: its rule.
         subsample = cfg.DATASET.SUBSAMPLE_CLASSES
         return subsample == "base" or (subsample == "all" and cfg.DATASET.NAME == "ImageNet")
