@@ -17,7 +17,8 @@ more_usage="  In the environment, [default]:
   SEEDS      such as \"1 2\"                                   [1 2 3]
   VARIANTS   of DPC: paper, released, or both in quotes      [paper]
   JOBS       runs at a time                                  [1; with MODEL=demo the number of cores]
-  CFG        DPC's configuration; the prompt learner's is BACKBONE_CFG"
+  CFG        DPC's configuration; the prompt learner's is BACKBONE_CFG
+  OPTIONS    KEY VALUE words for every run; set OUTPUT too   [none]"
 
 sets=()
 
@@ -35,15 +36,29 @@ read_arguments() { # WORD...
         sets+=("$found")
         refuse_foreign_results "$found"
     done
+    for word in BACKBONES SEEDS VARIANTS; do
+        [[ -n "${!word// /}" ]] || fail "$word is blank, but must name one or more"
+    done
     for VARIANT in $VARIANTS; do check_environment; done
     unset VARIANT
     for word in $BACKBONES; do
         contains "$(known_backbones)" "$word" || fail "BACKBONES has '$word'; known: $(known_backbones)"
     done
+    check_configurations
     for word in $SEEDS; do
         [[ "$word" =~ ^[0-9]+$ ]] || fail "SEEDS has '$word', but must be whole numbers, 0 or more"
     done
     [[ "${JOBS:-1}" =~ ^[1-9][0-9]*$ ]] || fail "JOBS is '$JOBS', but must be a whole number above 0"
+}
+
+# Before hours of work, not after.
+check_configurations() {
+    local dataset=${sets[0]} protocol=base2new word
+    config_of "$(field_of zsclip 2)" "$(cfg_of zsclip 3)" "" >/dev/null
+    for word in $BACKBONES; do
+        config_of "$(field_of "$word" 2)" "$(cfg_of "$word" 3)" "${BACKBONE_CFG:-}" >/dev/null
+        config_of "$(field_of "$word" 2)_DPC" "$(cfg_of "$word" 4)" "${CFG:-}" >/dev/null
+    done
 }
 
 # Every image of one's own is decoded, those of the named sets are looked for: before hours of work, not after.
@@ -64,11 +79,13 @@ check_data() {
 
 # A step's full output goes to a file; the screen gets a line, or the end of that file when the step fails.
 step() { # SCRIPT SET SEED [WORD...]
-    local log name started=$SECONDS
+    local log name took started=$SECONDS
     name=$(name_of "$2")
     log=$OUTPUT/logs/$(echo "$1" "$name" "${@:3}" ${VARIANT:+"$VARIANT"} | tr '/ ' '--').txt
     if bash "scripts/$1.sh" "${@:2}" >"$log" 2>&1; then
-        echo "$name seed $3: $1" "${@:4}" "${VARIANT:-} ($((SECONDS - started)) s)"
+        took="$((SECONDS - started)) s"
+        grep -Eq '^== (training|testing|going on)' "$log" || took="there already"
+        echo "$name seed $3: $1" "${@:4}" "${VARIANT:-} ($took)"
     else
         local code=$?
         tail -n 30 "$log" >&2
@@ -121,7 +138,7 @@ mkdir -p "$OUTPUT/logs"
 seeds=$(wc -w <<<"$SEEDS" | tr -d ' ')
 echo "$(basename "$script" .sh): $(counted ${#sets[@]} "data set") x $(counted "$seeds" seed)," \
     "$(counted "$JOBS" run) at a time; results in $OUTPUT"
-run_all
+run_all || exit 1 # xargs has exit codes of its own
 echo
 "$PYTHON" parse_test_res.py "$OUTPUT/base2new" --base-new --plot "$OUTPUT/base_new.png"
 if [[ "$MODEL" == demo && "${sets[*]}" == */* ]]; then

@@ -60,6 +60,9 @@ cd "$root"
 DATA=${DATA#"$root/"}
 OUTPUT=${OUTPUT#"$root/"}
 
+# shellcheck source=scripts/data_sets.sh
+source scripts/data_sets.sh
+
 say() { echo "== $*"; }
 
 fail() {
@@ -75,13 +78,9 @@ names_in() { # FOLDER: its yaml files without the ending, on one line
     (cd "configs/$1" 2>/dev/null && ls ./*.yaml 2>/dev/null) | sed 's|^\./||; s|\.yaml$||' | tr '\n' ' ' | sed 's/ $//'
 }
 
-known_sets() { names_in datasets | sed 's/ folder / /'; } # by name; folder stands for those that come as a path
-
 known_backbones() { # the methods that DPC builds on
     awk 'NF && $4 != "-" { print $1 }' <<<"$methods" | tr '\n' ' ' | sed 's/ $//'
 }
-
-own_set_usage="or a path: your folder of images, or your .csv or .json list of them (docs/datasets.md)"
 
 takes() { [[ "$argument_form" == *"$1"* ]]; } # WORD: whether it is part of the form of the arguments
 
@@ -107,70 +106,6 @@ usage() { # [MESSAGE]: without one it was asked for
 }
 
 contains() { case " $1 " in *" $2 "*) return 0 ;; *) return 1 ;; esac; } # LIST WORD
-
-# A data set is known by a configuration's name, or by the absolute path of one of the user's own.
-# Sets found to that, from a word of the command line.
-find_set() { # WORD
-    local path
-    found=$1
-    [[ -n "$1" ]] || return 1
-    if [[ "$1" != */* && -f "configs/datasets/$1.yaml" ]]; then
-        [[ "$1" != folder || "${OPTIONS:-}" == *DATASET.DIR* ]] ||
-            usage "'folder' stands for any set of your own: give the set's path in place of that word"
-        return
-    fi
-    path=$(from_here "$1")
-    if [[ -d "$path" ]]; then
-        found=$(cd "$path" && pwd)
-    elif [[ -f "$path" && ("$path" == *.csv || "$path" == *.json) ]]; then
-        found=$(cd "$(dirname "$path")" && pwd)/$(basename "$path")
-    else
-        return 1
-    fi
-}
-
-unknown_set() { # WORD
-    case "$1" in
-        */* | *.csv | *.json) usage "there is no folder and no .csv or .json list at '$1'" ;;
-        *) usage "unknown data set '$1': neither one of the names below nor a folder or list of your own" ;;
-    esac
-}
-
-name_of() { # SET: its name in folders and tables; datasets/folder.py says the same
-    local name=${1##*/}
-    if [[ "$1" == /* && ! -d "$1" ]]; then name=${name%.*}; fi
-    echo "$name"
-}
-
-# Sets set_words to what tells train.py the data set.
-describe_set() { # SET
-    case "$1" in
-        /*) set_words=(--dataset-config-file configs/datasets/folder.yaml DATASET.DIR "$1") ;;
-        *) set_words=(--dataset-config-file "configs/datasets/$1.yaml") ;;
-    esac
-}
-
-# The results' folders say no more than a set's name: those of another set, or of this one before it was changed,
-# must not be taken for this one's.
-refuse_foreign_results() { # SET
-    local name words logs log other remedy
-    remedy="set OUTPUT to another folder, or remove those results"
-    name=$(name_of "$1")
-    case "$1" in /*) words="DATASET.DIR $1 " ;; *) words="datasets/$1.yaml " ;; esac
-    logs=("$OUTPUT"/*/"$name"/shots_*/*/*/seed*/log.txt "$OUTPUT"/*/*/"$name"/shots_*/*/*/seed*/log.txt)
-    # a line without that option is not train.py's own, and does not say
-    other=$(grep -as "^arguments: .*--dataset-config-file " /dev/null "${logs[@]}" | sed 's/$/ /' |
-        grep -avF -m 1 -- "$words" || true)
-    [[ -z "$other" ]] || fail "$OUTPUT has results of a data set of the same name, $name, from elsewhere:" \
-        "${other%%:arguments*}; $remedy"
-    [[ "$1" == /* ]] || return 0
-    for log in "${logs[@]}"; do
-        for other in "$1/split.json" "$1/classnames.txt" "$1"; do
-            [[ -f "$log" && -f "$other" && "$other" -nt "$log" ]] || continue
-            fail "$name is not what it was: $other is newer than the results $log; $remedy"
-        done
-    done
-}
 
 # Sets dataset, seed, backbone, source_set and subset from the words behind FORM; the optional ones in any order.
 parse_arguments() { # FORM WORD...
@@ -239,6 +174,23 @@ last_epoch() { # TRAIN_DIR: the epoch of its last checkpoint, nothing where ther
     if [[ "$name" == model.pth.tar-* ]]; then echo "${name##*-}"; fi
 }
 
+# The folder of a run does not tell its OPTIONS: one with others must not be taken for this one.
+refuse_other_options() { # DIR
+    local line made
+    line=$(grep -as "^arguments: .* DATASET.SUBSAMPLE_CLASSES " "$1/log.txt" | tail -n 1) || true
+    [[ -n "$line" ]] || return 0 # not by these scripts
+    made=${line##* DATASET.SUBSAMPLE_CLASSES }
+    made=${made#"${made%% *}"} # behind the classes
+    # shellcheck disable=SC2086 # OPTIONS is several words
+    [[ "$(echo $made)" == "$(echo ${OPTIONS:-})" ]] ||
+        fail "$1 was run with OPTIONS='$(echo $made)': set OUTPUT to another folder, or remove that one"
+}
+
+skip() { # DIR
+    refuse_other_options "$1"
+    say "finished before, skipped: $1 (remove that folder to run it again)"
+}
+
 has_result() { grep -Eqs '"split": ?"test"' "$1/results.jsonl"; } # DIR: a run ends by writing one
 
 train_py() { # DIR CLASSES FLAG...: a run as `describe` left it
@@ -257,7 +209,7 @@ train_run() {
         resume=(--resume "$dir")
         say "going on where it stopped: $dir"
     elif has_result "$dir" && [[ -n "$(last_epoch "$dir")" ]]; then
-        say "finished before, skipped: $dir (remove that folder to run it again)"
+        skip "$dir"
         return
     else
         say "training: $dir"
@@ -269,7 +221,7 @@ test_run() { # DIR; train_dir is empty for a method without training
     local dir=$1 how=(--eval-only) epoch
     # a result older than the training that it speaks of is out of date
     if has_result "$dir" && [[ -z "${LOADEP:-}" && ! "$train_dir/results.jsonl" -nt "$dir/results.jsonl" ]]; then
-        say "finished before, skipped: $dir (remove that folder to run it again)"
+        skip "$dir"
         return
     fi
     if [[ -n "$train_dir" ]]; then

@@ -54,8 +54,20 @@ def test_a_path_and_a_name_make_one_table(checkout):
     assert (checkout.root / "output/base_new.png").is_file()
     assert "MODEL=demo" not in result.stdout
 
-    assert checkout.run("base2new.sh", "My Textures", "eurosat", "digits", SEEDS="1 2").returncode == 0
-    assert len(runs(checkout)) == 36
+    assert "seed 1: coop/base2new_train  (0 s)" in result.stdout.replace("(1 s)", "(0 s)")
+    again = checkout.run("base2new.sh", "My Textures", "eurosat", "digits", SEEDS="1 2")
+    assert again.returncode == 0 and len(runs(checkout)) == 36
+    assert again.stdout.count("(there already)") == 36 and " s)" not in again.stdout
+
+
+def test_results_of_other_options_are_not_taken_for_new_ones(checkout):
+    short = {"OPTIONS": "OPTIM.MAX_EPOCH  1", "SEEDS": "1"}
+    assert checkout.run("base2new.sh", "digits", **short).returncode == 0
+    assert checkout.run("base2new.sh", "digits", **short).returncode == 0
+    assert len(runs(checkout)) == 6
+    result = checkout.run("base2new.sh", "digits", SEEDS="1")
+    assert result.returncode == 1 and len(runs(checkout)) == 6
+    assert "was run with OPTIONS='OPTIM.MAX_EPOCH 1': set OUTPUT" in result.stderr
 
 
 def test_settings_reach_the_runs_that_they_are_meant_for(checkout):
@@ -93,6 +105,10 @@ def test_settings_reach_the_runs_that_they_are_meant_for(checkout):
         (["eurosat"], {"BACKBONES": "coop zsclip"}, 1, "BACKBONES has 'zsclip'; known: coop cocoop"),
         (["eurosat"], {"SEEDS": "1 two"}, 1, "SEEDS has 'two'"),
         (["eurosat"], {"VARIANTS": "both"}, 1, "VARIANT is 'both'"),
+        (["eurosat"], {"SEEDS": " "}, 1, "SEEDS is blank"),
+        (["eurosat"], {"BACKBONES": " "}, 1, "BACKBONES is blank"),
+        (["eurosat"], {"CFG": "nope"}, 1, "CoOp_DPC has no configuration 'nope'; known"),
+        (["eurosat"], {"BACKBONE_CFG": "nope"}, 1, "CoOp has no configuration 'nope'"),
         (["eurosat"], {"JOBS": "0"}, 1, "JOBS is '0'"),
         (["My Textures"], {"STUB_CHECK": "1"}, 1, "My Textures cannot be used as it is"),
         (["My Textures", "eurosat"], {"STUB_CHECK": "1"}, 1, "nothing was run"),
@@ -107,7 +123,7 @@ def test_what_is_wrong_is_said_before_anything_runs(checkout, words, environment
 
 def test_a_failing_step_shows_the_end_of_its_output(checkout):
     result = checkout.run("base2new.sh", "My Textures", STUB_FAILS="CoOp_DPC")
-    assert result.returncode != 0
+    assert result.returncode == 1
     assert "My Textures seed 1: dpc/base2new_train failed with exit code 7" in result.stderr
     assert "== training: output/base2new/train_base/My Textures" in result.stderr
     assert "| Base" not in result.stdout
