@@ -175,8 +175,9 @@ class PromptKD(PromptTrainer):
         return super().test(split)
 
     def tested_classnames(self, split: str) -> list[str]:
-        names, classes = super().tested_classnames(split), self.tested_classes(split)
-        return names if classes is None else [names[label] for label in classes.tolist()]
+        """The names of the classes that ``split`` tests; ``logits.npz`` names all, as upstream does."""
+        names, classes = self.dm.dataset.classnames, self.tested_classes(split)
+        return list(names) if classes is None else [names[label] for label in classes.tolist()]
 
     def test_text_features(self, split: str) -> Tensor | None:
         return self.model.text_features(self.tested_classes(split))

@@ -196,15 +196,11 @@ class SimpleTrainer(TrainerBase):
         results = self.evaluator.evaluate()
         if recorder is not None:
             path = os.path.join(self.output_dir, "logits.npz")
-            recorder.write(path, self.cfg.DATASET.ROOT, self.tested_classnames(split))
+            recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
         append_result(self.cfg, self.dm.dataset.name, split, self.epochs_trained, results)
         return next(iter(results.values()))
-
-    def tested_classnames(self, split: str) -> list[str]:
-        """The names of the classes that the logits of ``split`` are of, in their order."""
-        return [self.lab2cname[label] for label in sorted(self.lab2cname)]
 
     def test_batches(self, loader: Any) -> Any:
         """What an evaluation goes through: the batches of ``loader``, or a list made from them."""

@@ -242,7 +242,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["caltec", "--data", str(tmp_path)]) == 2
     with pytest.raises(SystemExit):
         main(["dtd", "--check", "--make-split"])
-    assert "--check writes nothing" in capsys.readouterr().err
+    assert "--check only looks" in capsys.readouterr().err
 
 
 def test_listing_and_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
