@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,12 @@ def mkdir_if_missing(dirname: str) -> None:
 
 def user_cache() -> Path:
     """The folder for what can be computed again: ``$XDG_CACHE_HOME/dpc``, usually ``~/.cache/dpc``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dpc"
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        return Path(cache) / "dpc"
+    try:
+        return Path.home() / ".cache" / "dpc"
+    except RuntimeError:  # a user without a home, as in some containers
+        return Path(tempfile.gettempdir()) / f"dpc-{os.getuid()}"
 
 
 def check_isfile(fpath: str) -> bool:
