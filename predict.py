@@ -27,7 +27,7 @@ from yacs.config import CfgNode as CN
 import train
 from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY
-from dassl.engine.checkpoint import find_checkpoint
+from dassl.engine.checkpoint import BEST, find_checkpoint
 from dassl.utils import load_checkpoint, read_image
 
 BATCH = 64  # images at a time
@@ -53,8 +53,11 @@ class NamedClasses:
         self.lab2cname = dict(enumerate(classnames))
 
 
-def read_run(directory: Path, epoch: int | None = None) -> dict[str, Any]:
+def read_run(directory: Path, epoch: int | None = None) -> tuple[dict[str, Any], int | None]:
     """A checkpoint of the run in ``directory``: that of ``epoch``, else the one that the run itself tested.
+
+    Returns:
+        What it holds, and its epoch as ``load_model`` takes it (None: the best one).
 
     Raises:
         FileNotFoundError: there is none.
@@ -65,15 +68,15 @@ def read_run(directory: Path, epoch: int | None = None) -> dict[str, Any]:
         raise FileNotFoundError(f"--model-dir {str(directory)!r} is not the output folder of a finished run")
     path = find_checkpoint(directory, folders[0].name, -1 if epoch is None else epoch)
     checkpoint = load_checkpoint(str(path))
-    if epoch is None and json.loads(checkpoint.get("settings", {}).get(_FINAL, "null")) == "best_val":
-        path = find_checkpoint(directory, folders[0].name)
-        checkpoint = load_checkpoint(str(path))
+    best = path.with_name(BEST)  # there if the run chose by validation
+    if epoch is None and checkpoint.get("settings", {}).get(_FINAL) == '"best_val"' and best.exists():
+        path, checkpoint = best, load_checkpoint(str(best))
     if missing := [key for key in ("settings", "classnames", "trainer") if key not in checkpoint]:
         raise ValueError(
             f"{str(path)!r} does not hold its {' and '.join(missing)}, as train.py writes them; "
             "train.py --eval-only can test it"
         )
-    return checkpoint
+    return checkpoint, None if path == best else checkpoint["epoch"]
 
 
 def settings_of(checkpoint: dict[str, Any], options: Sequence[str]) -> CN:
@@ -84,8 +87,10 @@ def settings_of(checkpoint: dict[str, Any], options: Sequence[str]) -> CN:
         if key in _PATHS and value and not Path(value).exists() and (ROOT / value).exists():
             value = str(ROOT / value)
         cfg.merge_from_list([key, value])
+    cfg.merge_from_list(["TRAINER.NAME", checkpoint["trainer"]])
     # Among given classes none is left out, as PromptKD does for half of a benchmark's.
-    cfg.merge_from_list(["TRAINER.NAME", checkpoint["trainer"], "TRAINER.MODAL", "cross"])
+    cfg.merge_from_list(["TRAINER.MODAL", "cross"])
+    cfg.merge_from_list(["MODEL.INIT_WEIGHTS", ""])  # the checkpoint's own take their place
     cfg.merge_from_list(options)
     cfg.freeze()
     return cfg
@@ -99,15 +104,14 @@ def load_run(directory: Path, classnames: Sequence[str], epoch: int | None, opti
     """
     if len(classnames) == 1 or len(set(classnames)) < len(classnames):
         raise ValueError(f"--classes needs two or more different names, got {', '.join(classnames)}")
-    checkpoint = read_run(directory, epoch)
+    checkpoint, epoch = read_run(directory, epoch)
     cfg = settings_of(checkpoint, options)
     data = NamedClasses(checkpoint["dataset"], classnames or checkpoint["classnames"])
     try:
         trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)(cfg, data)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}\n--set KEY VALUE changes a setting of the run") from error
-    best = epoch is None and cfg.TEST.FINAL_MODEL == "best_val"
-    trainer.load_model(str(directory), epoch=None if best else checkpoint["epoch"])
+    trainer.load_model(str(directory), epoch=epoch)
     return trainer
 
 

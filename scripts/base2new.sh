@@ -58,6 +58,7 @@ check_configurations() {
     for word in $BACKBONES; do
         config_of "$(field_of "$word" 2)" "$(cfg_of "$word" 3)" "${BACKBONE_CFG:-}" >/dev/null
         config_of "$(field_of "$word" 2)_DPC" "$(cfg_of "$word" 4)" "${CFG:-}" >/dev/null
+        [[ "$word" != promptkd ]] || config_of PromptSRC "$teacher_default_cfg" "${TEACHER_CFG:-}" >/dev/null
     done
 }
 

@@ -174,20 +174,30 @@ last_epoch() { # TRAIN_DIR: the epoch of its last checkpoint, nothing where ther
     if [[ "$name" == model.pth.tar-* ]]; then echo "${name##*-}"; fi
 }
 
-# The folder of a run does not tell its OPTIONS: one with others must not be taken for this one.
-refuse_other_options() { # DIR
-    local line made
-    line=$(grep -as "^arguments: .* DATASET.SUBSAMPLE_CLASSES " "$1/log.txt" | tail -n 1) || true
-    [[ -n "$line" ]] || return 0 # not by these scripts
-    made=${line##* DATASET.SUBSAMPLE_CLASSES }
-    made=${made#"${made%% *}"} # behind the classes
-    # shellcheck disable=SC2086 # OPTIONS is several words
-    [[ "$(echo $made)" == "$(echo ${OPTIONS:-})" ]] ||
-        fail "$1 was run with OPTIONS='$(echo $made)': set OUTPUT to another folder, or remove that one"
+# settings that change no figure, or none that is shown; dassl/config/node.py knows them as LOCATION_SETTINGS
+quiet_settings='^(USE_CUDA|VERBOSE|DATALOADER\.(NUM_WORKERS|CACHE_MB|TEST\.BATCH_SIZE)'
+quiet_settings+='|TRAIN\.(CHECKPOINT_FREQ|PRINT_FREQ|TENSORBOARD)'
+quiet_settings+='|TEST\.(CACHE_FEATURES|SAVE_LOGITS|PER_CLASS_RESULT|COMPUTE_CMAT))$'
+
+# Of KEY VALUE words those that a run of the present trainer depends on, on one line.
+telling() { # WORDS
+    awk -v quiet="$quiet_settings" -v dpc="$([[ "$trainer" == *_DPC ]] && echo 1)" '{
+        keep = 1
+        for (i = 1; i <= NF; i++) {
+            if ($i ~ quiet) keep = 0
+            else if ($i ~ /^(SEED|[A-Z][A-Z0-9_]*\.[A-Z0-9_.]+)$/) keep = dpc || $i !~ /^TRAINER\.DPC\./
+            if (keep) printf "%s%s", separator, $i
+            if (keep) separator = " "
+        }
+    }' <<<"$(tr '\n' ' ' <<<"$1")"
 }
 
-skip() { # DIR
-    refuse_other_options "$1"
+skip() { # DIR REMEDY: a run that is there, unless it was made with other OPTIONS, which its folder does not tell
+    local line made
+    line=$(grep -as "^arguments: .* DATASET.SUBSAMPLE_CLASSES " "$1/log.txt" | tail -n 1) || true
+    made=${line#* DATASET.SUBSAMPLE_CLASSES }
+    made=$(telling "${made#"${made%% *}"}") # behind the classes
+    [[ -z "$line" || "$made" == "$(telling "${OPTIONS:-}")" ]] || fail "$1 was run with OPTIONS='$made': $2"
     say "finished before, skipped: $1 (remove that folder to run it again)"
 }
 
@@ -209,7 +219,7 @@ train_run() {
         resume=(--resume "$dir")
         say "going on where it stopped: $dir"
     elif has_result "$dir" && [[ -n "$(last_epoch "$dir")" ]]; then
-        skip "$dir"
+        skip "$dir" "set OUTPUT to another folder, or remove that one"
         return
     else
         say "training: $dir"
@@ -221,7 +231,7 @@ test_run() { # DIR; train_dir is empty for a method without training
     local dir=$1 how=(--eval-only) epoch
     # a result older than the training that it speaks of is out of date
     if has_result "$dir" && [[ -z "${LOADEP:-}" && ! "$train_dir/results.jsonl" -nt "$dir/results.jsonl" ]]; then
-        skip "$dir"
+        skip "$dir" "remove that folder, or keep it under another name"
         return
     fi
     if [[ -n "$train_dir" ]]; then

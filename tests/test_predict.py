@@ -119,6 +119,8 @@ def test_the_checkpoint_is_the_one_that_was_tested(trained: Any) -> None:
     assert torch.equal(ctx.detach(), checkpoint["state_dict"]["ctx"])
     ctx = predict.load_run(folder, [], 3, []).model.prompt_learner.ctx
     assert not torch.equal(ctx.detach(), checkpoint["state_dict"]["ctx"])
+    best.unlink()  # as where there was no validation
+    assert predict.read_run(folder)[1] == 3
 
 
 def test_order_and_part_of_the_classes_do_not_change_the_prompt(trained: Any) -> None:
@@ -136,6 +138,7 @@ def test_a_run_of_the_repository_can_be_used_from_anywhere(
     [path] = folder.glob("*/model.pth.tar-1")
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["settings"]["TRAINER.DPC.BACKBONE_DIR"] = '"CoOp"'  # as typed in the repository
+    checkpoint["settings"]["MODEL.INIT_WEIGHTS"] = '"gone.pth.tar"'  # what it started from
     torch.save(checkpoint, path)
     with pytest.raises(FileNotFoundError, match=r"(?s)TRAINER\.DPC\.BACKBONE_DIR is 'CoOp'.*--set KEY VALUE"):
         predict.load_run(folder, [], None, [])

@@ -25,7 +25,7 @@ import clip.model
 import clip.resnet
 import dassl.utils.files
 from dassl.data import DatasetWrapper, build_data_loader
-from dassl.data.transforms import Compose, functional
+from dassl.data.transforms import Compose, augment, functional
 from dassl.engine import TrainerX
 from dassl.utils import atomic_path, progress, user_cache
 
@@ -163,8 +163,8 @@ def _place(cls: type, method: str) -> int:
 
 @cache
 def _code() -> str:
-    """SHA-256 of the source of all that turns a file into features."""
-    modules = (clip.model, clip.resnet, functional, dassl.utils.files)
+    """SHA-256 of the source of the towers, the image transforms and the decoding."""
+    modules = (clip.model, clip.resnet, augment, functional, dassl.utils.files)
     return hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in modules)).hexdigest()
 
 

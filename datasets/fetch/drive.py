@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import shutil
 from pathlib import Path
 
 from datasets.fetch.transfer import (
@@ -64,6 +65,7 @@ def _fetch(url: str, part: Path, name: str) -> None:
             nonlocal whole
             if total and not whole:
                 bar.total = whole = total
+                _make_room(part, total - done)
                 check_space(part, total - done)
             bar.update(done - bar.n)
 
@@ -109,12 +111,25 @@ def _set_aside(part: Path) -> None:
 
 
 def _put_back(part: Path) -> None:
-    """Put back what was set aside, in this run or by one that was killed, unless something took its place."""
-    for path in part.parent.glob(f"{glob.escape(part.name)}*{_ASIDE}"):
-        if part.exists() or _kept(part):
+    """Put back what was set aside, in this run or by one that was killed, unless more took its place."""
+    for path in _aside(part):
+        if part.exists() or _kept(part) >= size_of(path):
             path.unlink()
         else:
+            _forget(part)
             path.rename(path.with_name(path.name.removesuffix(_ASIDE)))
+
+
+def _aside(part: Path) -> list[Path]:
+    return list(part.parent.glob(f"{glob.escape(part.name)}*{_ASIDE}"))
+
+
+def _make_room(part: Path, needed: int) -> None:
+    """Where the disk has room for ``needed`` bytes only without what was set aside, give that up."""
+    free, aside = shutil.disk_usage(part.parent).free, _aside(part)
+    if free < needed <= free + sum(map(size_of, aside)):
+        for path in aside:
+            path.unlink()
 
 
 def _why(error: BaseException, kept: int) -> str:

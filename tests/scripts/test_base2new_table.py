@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dassl.config.node import LOCATION_SETTINGS
 from tests.datasets.test_docs import make_textures, with_this_python
 from tests.scripts.checkout import REPOSITORY, value
 
@@ -18,9 +19,10 @@ from tests.scripts.checkout import REPOSITORY, value
 def checkout(checkout):
     shutil.copy(REPOSITORY / "parse_test_res.py", checkout.root)
     shutil.copytree(REPOSITORY / "reporting", checkout.root / "reporting")
-    for name in ("trainers/ZeroshotCLIP/demo", "trainers/MaPLe/demo", "trainers/MaPLe_DPC/demo"):
-        (checkout.root / "configs" / name).parent.mkdir(exist_ok=True)
-        (checkout.root / "configs" / f"{name}.yaml").touch()
+    for trainer in ("ZeroshotCLIP", "MaPLe", "MaPLe_DPC", "PromptSRC", "PromptKD", "PromptKD_DPC"):
+        folder = checkout.root / "configs/trainers" / trainer
+        folder.mkdir(exist_ok=True)
+        (folder / "demo.yaml").touch()
     (checkout.root / "My Textures").mkdir()
     (checkout.root / "Textures").mkdir()
     return checkout
@@ -67,7 +69,28 @@ def test_results_of_other_options_are_not_taken_for_new_ones(checkout):
     assert len(runs(checkout)) == 6
     result = checkout.run("base2new.sh", "digits", SEEDS="1")
     assert result.returncode == 1 and len(runs(checkout)) == 6
+    assert "was run with OPTIONS='OPTIM.MAX_EPOCH 1': remove that folder" in result.stderr
+    result = checkout.run("coop/base2new_train.sh", "digits", "1")
     assert "was run with OPTIONS='OPTIM.MAX_EPOCH 1': set OUTPUT" in result.stderr
+
+
+def test_options_that_change_nothing_of_a_run_do_not_count(checkout):
+    own = "OPTIM.MAX_EPOCH 1 TRAINER.COOP.CTX_INIT a photo of a DATASET.SUBSAMPLE_CLASSES base"
+    assert checkout.run("coop/base2new_train.sh", "digits", "1", OPTIONS=own).returncode == 0
+    more = f"DATALOADER.CACHE_MB 100 {own} TRAINER.DPC.TOPK 4 TRAINER.DPC.WEIGHT_NEW 0.1"
+    assert checkout.run("dpc/base2new_train.sh", "digits", "1", OPTIONS=more).returncode == 0
+    assert [value(call, "--trainer") for call in runs(checkout)] == ["CoOp", "CoOp_DPC"]
+    result = checkout.run("dpc/base2new_train.sh", "digits", "1", OPTIONS=own)
+    assert "CoOp_DPC/demo/seed1 was run with OPTIONS=" in result.stderr and len(runs(checkout)) == 2
+    result = checkout.run("coop/base2new_train.sh", "digits", "1", OPTIONS=f"VERBOSE False SEED 3 {own}")
+    assert result.returncode == 1 and len(runs(checkout)) == 2
+
+
+def test_settings_that_change_no_figure_are_those_of_the_configuration():
+    text = (REPOSITORY / "scripts/common.sh").read_text()
+    pattern = "".join(re.findall(r"^quiet_settings\+?='(.*)'$", text, re.M))
+    given_by_scripts = {"OUTPUT_DIR", "RESUME", "DATASET.ROOT", "TEST.SPLIT"}
+    assert {key for key in LOCATION_SETTINGS if not re.match(pattern, key)} == given_by_scripts
 
 
 def test_settings_reach_the_runs_that_they_are_meant_for(checkout):
@@ -107,6 +130,12 @@ def test_settings_reach_the_runs_that_they_are_meant_for(checkout):
         (["eurosat"], {"VARIANTS": "both"}, 1, "VARIANT is 'both'"),
         (["eurosat"], {"SEEDS": " "}, 1, "SEEDS is blank"),
         (["eurosat"], {"BACKBONES": " "}, 1, "BACKBONES is blank"),
+        (
+            ["digits"],
+            {"BACKBONES": "promptkd", "TEACHER_CFG": "nope"},
+            1,
+            "PromptSRC has no configuration 'nope'",
+        ),
         (["eurosat"], {"CFG": "nope"}, 1, "CoOp_DPC has no configuration 'nope'; known"),
         (["eurosat"], {"BACKBONE_CFG": "nope"}, 1, "CoOp has no configuration 'nope'"),
         (["eurosat"], {"JOBS": "0"}, 1, "JOBS is '0'"),

@@ -176,6 +176,23 @@ def test_a_full_disk_only_costs_time(
     assert "CACHE_FEATURES" in caplog.text and "No space left" in caplog.text and files(cache) == []
 
 
+def test_within_a_run_memory_does_where_the_disk_does_not(
+    build: Build, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FeatureFile, "write", lambda self, features: None)
+    trainer = build("CoOp", *FP32)
+    sizes = encoded(trainer)
+    assert trainer.test() == trainer.test() and sizes == [9] and files(cache) == []
+
+
+def test_an_image_that_changes_while_it_is_encoded(build: Build, data_root: Path, cache: Path) -> None:
+    trainer = build("CoOp", *FP32)
+    path = next(data_root.rglob("test_2.png"))
+    trainer.model.clip.visual.register_forward_hook(lambda *_: os.utime(path))
+    trainer.test()
+    assert files(cache) == []
+
+
 def test_broken_features_are_not_kept(tmp_path: Path) -> None:
     image = tmp_path / "a.png"
     Image.new("RGB", (4, 4)).save(image)
@@ -217,6 +234,24 @@ class OwnTransform(CoOp):
         return DataManager(self.cfg, custom_tfm_test=Compose([lambda img: to_tensor(img.resize((32, 32)))]))
 
 
+class Mirror:
+    """A transform that is an object, as torchvision's are."""
+
+    def __call__(self, img: Image.Image) -> Tensor:
+        return to_tensor(img.resize((32, 32)).transpose(Image.Transpose.FLIP_LEFT_RIGHT))
+
+
+class OwnObject(CoOp):
+    def build_data_manager(self) -> DataManager:
+        return DataManager(self.cfg, custom_tfm_test=Compose([Mirror()]))
+
+
+class OwnStep(CoOp):
+    def test_step(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        logits, labels = super().test_step(batch)
+        return -logits, labels
+
+
 class Mirrored(DatasetWrapper):
     def _image(self, idx: int) -> Image.Image:
         return super()._image(idx).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -228,7 +263,8 @@ class OwnWrapper(CoOp):
 
 
 @pytest.mark.parametrize(
-    "trainer", [OwnTower, OwnInference, OwnEncoding, OwnBatches, OwnTransform, OwnWrapper]
+    "trainer",
+    [OwnTower, OwnInference, OwnEncoding, OwnBatches, OwnStep, OwnTransform, OwnObject, OwnWrapper],
 )
 def test_methods_that_compute_otherwise_are_left_alone(
     trainer: type[CoOp], build: Build, cache: Path, monkeypatch: pytest.MonkeyPatch

@@ -83,7 +83,7 @@ class Compose:
     def is_fixed(self) -> bool:
         """Whether every step is one of `functional` with fixed options: its ``repr`` then says all."""
         functions = [getattr(step, "function", None) for step in self.transforms if type(step) is Plain]
-        ours = [f for f in functions if f is not None and getattr(F, f.__name__, None) is f]
+        ours = [f for f in functions if f is not None and getattr(F, getattr(f, "__name__", ""), None) is f]
         return len(ours) == len(self.transforms)
 
     def __len__(self) -> int:

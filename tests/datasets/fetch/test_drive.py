@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 
 from datasets import DescribableTextures
+from datasets.fetch import drive as module
 from datasets.fetch.download import DownloadError, download
 from datasets.fetch.drive import fetch_from_drive
 from datasets.fetch.sources import drive, on_drive
@@ -121,6 +123,42 @@ def test_a_refusal_costs_nothing_of_what_is_there(refusal: str, google: Server, 
     (tmp_path / name).rename(tmp_path / f"{name}.aside")  # as a run leaves it that is killed meanwhile
     download((drive("1-aB"),), tmp_path / "a.zip", SHA)
     assert google.requests[-1] == ("1-aB", f"bytes={KEPT}-") and names(tmp_path) == ["a.zip"]
+
+
+def test_a_large_part_is_not_given_up_for_a_small_one(
+    google: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_off(google, tmp_path)
+    [name] = names(tmp_path)
+    answers: list[DownloadError] = [module._NotGoneOn("no ranges now"), DownloadError("and the line broke")]
+
+    def fetch(url: str, part: Path, label: str) -> None:
+        answer = answers.pop(0)
+        if not answers:
+            part.with_name(f"{part.name}abcdefgh.part").write_bytes(b"its beginning")
+        raise answer
+
+    with monkeypatch.context() as patch, pytest.raises(DownloadError, match="line broke"):
+        patch.setattr(module, "_fetch", fetch)
+        download((drive("1-aB"),), tmp_path / "a.zip", SHA)
+    assert names(tmp_path) == [name] and (tmp_path / name).stat().st_size == KEPT
+    download((drive("1-aB"),), tmp_path / "a.zip", SHA)
+    assert google.requests[-1] == ("1-aB", f"bytes={KEPT}-") and names(tmp_path) == ["a.zip"]
+
+
+def test_a_part_that_is_in_the_way_is_given_up(
+    google: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_off(google, tmp_path)
+    google.has_ranges = False
+
+    def disk(path: Path) -> SimpleNamespace:
+        kept = sum(file.stat().st_size for file in tmp_path.iterdir())
+        return SimpleNamespace(free=len(CONTENT) + 600_000 - kept)
+
+    monkeypatch.setattr("datasets.fetch.drive.shutil.disk_usage", disk)
+    download((drive("1-aB"),), tmp_path / "a.zip", SHA)
+    assert names(tmp_path) == ["a.zip"]
 
 
 def test_a_list_without_checksum_is_fetched_from_its_beginning(google: Server, tmp_path: Path) -> None:
