@@ -63,11 +63,12 @@ class FeatureTrainer(TrainerX):
 
     def test_batches(self, loader: Any) -> Any:
         """Batches of ``features`` instead of images, where these can be kept."""
-        if not self.cfg.TEST.CACHE_FEATURES or not self._can_keep(loader):
+        tower = self.frozen_image_tower() if self.cfg.TEST.CACHE_FEATURES and self._can_keep(loader) else None
+        if tower is None:
             return loader
         images = loader.dataset.data_source
         try:
-            features = self._features(loader)
+            features = self._features(loader, tower)
         except OSError:  # the loader says which image is missing
             return loader
         starts = range(0, len(images), loader.batch_size)
@@ -87,7 +88,7 @@ class FeatureTrainer(TrainerX):
         return self.test_logits(self._to_device(batch["features"])), self._to_device(batch["label"])
 
     def _can_keep(self, loader: Any) -> bool:
-        """Whether the features are those of the image tower, of images that can be told from all others."""
+        """Whether these are features of ``frozen_image_tower``, of images that can be told from others."""
         # A method that computes otherwise must say anew that its tower is frozen.
         said = _place(type(self), "frozen_image_tower")
         steps = ("model_inference", "test_image_features", "parse_batch_test", "test_step")
@@ -95,22 +96,19 @@ class FeatureTrainer(TrainerX):
             return False
         dataset = loader.dataset
         return (
-            self.frozen_image_tower() is not None
-            and type(dataset) is DatasetWrapper
+            type(dataset) is DatasetWrapper
             and isinstance(dataset.transform, Compose)
             and dataset.transform.is_fixed()
             and isinstance(loader.sampler, SequentialSampler)
         )
 
-    def _features(self, loader: Any) -> Tensor:
+    def _features(self, loader: Any, tower: nn.Module) -> Tensor:
         """Features [N, E] of all images: those of this run, those on the disk, or new ones.
 
         Raises:
             OSError: an image is not there.
         """
         dataset = loader.dataset
-        tower = self.frozen_image_tower()
-        assert tower is not None
         computed_by = [
             fingerprint(tower),
             _code(),
@@ -130,7 +128,7 @@ class FeatureTrainer(TrainerX):
             features = self._encode(loader)
             file.write(features)
         else:
-            draw_as_a_pass_does()
+            _draw_as_a_pass_does()
         self._of_this_run[file.path] = file.stamps, features
         return features
 
@@ -151,7 +149,7 @@ class FeatureTrainer(TrainerX):
         return torch.cat(features).cpu()
 
 
-def draw_as_a_pass_does() -> None:
+def _draw_as_a_pass_does() -> None:
     """Take from the random numbers what a pass over a loader takes: the training to come depends on them."""
     iter(DataLoader(TensorDataset(torch.zeros(1))))
 

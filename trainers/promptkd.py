@@ -37,7 +37,6 @@ from trainers.prompts import PromptLearner
 logger = logging.getLogger(__name__)
 
 _TEACHER_MODEL = "VLPromptLearner"
-_SAME_EVERY_EPOCH = {"normalize", "center_crop"}  # INPUT.TRANSFORMS without random choices
 
 
 class StudentLearner(VisionLanguageLearner):
@@ -242,7 +241,7 @@ class PromptKD(PromptTrainer):
 
     def teacher_logits(self, images: Tensor, impaths: Sequence[str]) -> Tensor:
         """[B, C]; computed once an image where every epoch shows the same view of it."""
-        if not set(self.cfg.INPUT.TRANSFORMS) <= _SAME_EVERY_EPOCH:
+        if not self.dm.tfm_train.is_fixed():
             return self.model.teacher_logits(images)
         known = self._known_teacher_logits
         unknown = [i for i, path in enumerate(impaths) if path not in known]

@@ -205,7 +205,7 @@ class DPC(PromptTrainer):
             features = self.model.image_features(self._to_device(images))
             scores = self.model.class_logits(features, self._tuned_text_features, None)
         learner.train()
-        return Ranking(scores, None if learner.tunes_image_tower else features)
+        return Ranking(scores, None if self.frozen_image_tower() is None else features)
 
     def compute_loss(self, batch: Mapping[str, Any]) -> StepOutput:
         """The symmetric contrastive loss over the mini-batch and its hard negatives (Eq. 9).

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -75,16 +76,16 @@ class Compose:
     def split(self) -> tuple[Compose, Compose]:
         """The leading steps that only resize and crop, the same way each time; and all others."""
         resizing = (F.resize, F.resize_smaller_edge, F.center_crop)
-        count = 0
-        while count < len(self.transforms) and getattr(self.transforms[count], "function", None) in resizing:
-            count += 1
+        leading = takewhile(lambda step: getattr(step, "function", None) in resizing, self.transforms)
+        count = len(list(leading))
         return Compose(self.transforms[:count]), Compose(self.transforms[count:])
 
     def is_fixed(self) -> bool:
         """Whether every step is one of `functional` with fixed options: its ``repr`` then says all."""
-        functions = [getattr(step, "function", None) for step in self.transforms if type(step) is Plain]
-        ours = [f for f in functions if f is not None and getattr(F, getattr(f, "__name__", ""), None) is f]
-        return len(ours) == len(self.transforms)
+        return all(
+            type(step) is Plain and getattr(F, getattr(step.function, "__name__", ""), None) is step.function
+            for step in self.transforms
+        )
 
     def __len__(self) -> int:
         return len(self.transforms)
