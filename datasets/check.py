@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from dassl.utils import progress, read_image
+from dassl.utils import progress, read_image, usable_cores
 from datasets.benchmark import Counts, FewShotBenchmark, count, in_words
 from datasets.split_file import Split, check_not_empty, first_named
 
@@ -77,7 +77,7 @@ def _to_open(split: Split, images: Path, deep: bool) -> list[str]:
 def unreadable(paths: Sequence[str], deep: bool) -> list[str]:
     """The paths that are no images, with the reasons; ``deep`` decodes whole files, not only their heads."""
     reasons = []
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool, progress("images", len(paths)) as bar:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool, progress("images", len(paths)) as bar:
         for reason in pool.map(_decode if deep else _open, paths):
             bar.update()
             if reason:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import mmap
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dassl.utils import progress, read_image
+from dassl.utils import progress, read_image, usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class ImageCache:
         # In slices: the size of an image is known once it is decoded.
         step = 256
         with (
-            ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool,
+            ThreadPoolExecutor(min(usable_cores(), 16)) as pool,
             progress("Decoding", len(missing)) as bar,
         ):
             for start in range(0, len(missing), step):

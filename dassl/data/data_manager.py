@@ -18,6 +18,7 @@ from dassl.data.cache import ImageCache, ResizedImages
 from dassl.data.datasets import Datum, build_dataset
 from dassl.data.samplers import build_sampler
 from dassl.data.transforms import Compose, build_transform, functional, seedable
+from dassl.utils import usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -161,14 +162,12 @@ def num_workers(cfg: CfgNode) -> int:
     Raises:
         ValueError: the setting is below -1.
     """
-    from joblib import cpu_count  # knows of the limits of containers and batch systems
-
     wanted = cfg.DATALOADER.NUM_WORKERS
     if wanted < -1:
         raise ValueError(f"DATALOADER.NUM_WORKERS must be -1 (one per CPU core) or more, got {wanted}")
     if wanted == -1:
         wanted = _MOST_WORKERS if _FORKS else 0
-    return min(wanted, cpu_count())
+    return min(wanted, usable_cores())
 
 
 class _Loader(DataLoader[Any]):

@@ -12,7 +12,7 @@ from dassl.utils.checkpoint import (
     save_checkpoint,
     write_checkpoint,
 )
-from dassl.utils.env import collect_env_info, git_commit
+from dassl.utils.env import collect_env_info, git_commit, usable_cores
 from dassl.utils.files import (
     atomic_path,
     check_isfile,
@@ -60,6 +60,7 @@ __all__ = [
     "set_rng_state",
     "setup_logger",
     "tolist_if_not",
+    "usable_cores",
     "user_cache",
     "write_checkpoint",
     "write_json",

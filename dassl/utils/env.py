@@ -26,6 +26,13 @@ def collect_env_info() -> str:
     return "\n".join(lines)
 
 
+def usable_cores() -> int:
+    """CPU cores that this run may use: in a container or under a batch system, fewer than the machine has."""
+    from joblib import cpu_count  # here, since few runs need it at once
+
+    return cpu_count()
+
+
 def git_commit() -> str:
     """The commit of this code, with ``-dirty`` when files differ from it; empty outside a git checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
