@@ -53,13 +53,9 @@ read_arguments() { # WORD...
 
 # Before hours of work, not after.
 check_configurations() {
-    local dataset=${sets[0]} protocol=base2new word
-    config_of "$(field_of zsclip 2)" "$(cfg_of zsclip 3)" "" >/dev/null
-    for word in $BACKBONES; do
-        config_of "$(field_of "$word" 2)" "$(cfg_of "$word" 3)" "${BACKBONE_CFG:-}" >/dev/null
-        config_of "$(field_of "$word" 2)_DPC" "$(cfg_of "$word" 4)" "${CFG:-}" >/dev/null
-        [[ "$word" != promptkd ]] || config_of PromptSRC "$teacher_default_cfg" "${TEACHER_CFG:-}" >/dev/null
-    done
+    local dataset=${sets[0]} seed=1 protocol=base2new train_place=base2new VARIANT=paper backbone
+    method_runs zsclip "" :
+    for backbone in $BACKBONES; do method_runs dpc "${CFG:-}" :; done
 }
 
 # Every image of one's own is decoded, those of the named sets are looked for: before hours of work, not after.
@@ -128,7 +124,7 @@ source scripts/setup.sh
 if [[ "$MODEL" == demo ]]; then
     # one thread a run: small tensors, several runs at a time, and numbers that do not depend on the core count
     export OMP_NUM_THREADS=1
-    JOBS=${JOBS:-$("$PYTHON" -c 'import os; print(os.cpu_count() or 1)')}
+    JOBS=${JOBS:-$("$PYTHON" -c 'import joblib; print(joblib.cpu_count())')}
 fi
 JOBS=${JOBS:-1}
 export PYTHON DATA OUTPUT MODEL BACKBONES VARIANTS

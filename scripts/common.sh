@@ -280,6 +280,7 @@ method_runs() { # METHOD WISHED_CFG DO
         *)
             name=$(config_of "$(field_of "$1" 2)" "$(cfg_of "$1" 3)" "$2")
             describe "$(field_of "$1" 2)" "$name" "$name" "$SHOTS"
+            if [[ "$1" == zsclip ]]; then train_dir=; fi # there is nothing to train
             ;;
     esac
     "$3"
@@ -303,7 +304,6 @@ base2new_train() { # METHOD WORD...
 base2new_test() { # METHOD WORD...
     base2new_begin "$1" "DATASET SEED$(backbone_of "$1" "[BACKBONE]") [base|new]" "${@:2}"
     method_runs "$1" "${CFG:-}" :
-    if [[ "$1" == zsclip ]]; then train_dir=; fi
     test_run "$(run_dir "base2new/test_$subset/$(name_of "$dataset")")"
 }
 
@@ -329,7 +329,6 @@ xd_test() { # METHOD WORD...
     xd_begin "$1" "$form" "${@:2}"
     method_runs "$1" "${CFG:-}" :
     dataset=$target
-    if [[ "$1" == zsclip ]]; then train_dir=; fi
     # the folders' names say nothing of the usual source
     if [[ "$source_set" != "$default_source" ]]; then label=$label-from-$(name_of "$source_set"); fi
     test_run "$(run_dir "xd/test/$(name_of "$dataset")")"
@@ -343,9 +342,7 @@ few_shot() { # METHOD WORD...
     if [[ "$1" == zsclip ]]; then # the curve's point without training images
         SHOTS=0
         method_runs zsclip "${CFG:-}" :
-        local dir=$train_dir
-        train_dir=
-        test_run "$dir"
+        test_run "$(run_dir "$train_place")"
         return
     fi
     for SHOTS in $few_shot_counts; do
