@@ -87,7 +87,6 @@ def settings_of(checkpoint: dict[str, Any], options: Sequence[str]) -> CN:
         if key in _PATHS and value and not Path(value).exists() and (ROOT / value).exists():
             value = str(ROOT / value)
         cfg.merge_from_list([key, value])
-    cfg.merge_from_list(["TRAINER.NAME", checkpoint["trainer"]])
     # Among given classes none is left out, as PromptKD does for half of a benchmark's.
     cfg.merge_from_list(["TRAINER.MODAL", "cross"])
     cfg.merge_from_list(["MODEL.INIT_WEIGHTS", ""])  # the checkpoint's own take their place

@@ -79,11 +79,11 @@ class Folder(FewShotBenchmark):
             raise FileNotFoundError(f"DATASET.DIR is {folder}, and there is nothing")
         if not folder.is_dir():
             split = read_list(folder)
+            check_images(split, cls.image_root(folder), folder)
         elif _has_parts(folder):
             split = _read_parts(folder)
         else:
             split = _read_classes(folder)
-        check_images(split, cls.image_root(folder), folder)
         _check_several({item.classname for item in split["train"]}, folder)
         return split
 

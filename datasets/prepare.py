@@ -178,10 +178,8 @@ def listing(root: Path) -> str:
         found = [is_there(path) for path in cls.needed(folder)]
         here = "there" if all(found) else "in part" if any(found) else "-"
         kind = in_words(cls.published) if cls.published else "made on first use"
-        by_hand = (
-            "; images by hand" if cls.published and len(cls.sources) == 1 and "origin" in vars(cls) else ""
-        )
-        lines.append(f"{stem:16} {here:8} {folder}: {kind}{by_hand}")
+        hint = "; images by hand" if cls.published and len(cls.sources) == 1 and "origin" in vars(cls) else ""
+        lines.append(f"{stem:16} {here:8} {folder}: {kind}{hint}")
     return "\n".join(lines)
 
 
@@ -228,7 +226,7 @@ def run(args: argparse.Namespace) -> bool:
                 ours = isinstance(error, OSError) and error.filename is None and error.strerror
                 log.error("%s: %s", cls.__name__, ours or error)
                 failed = True
-        report = check(cls, cls.folder_in(root), args.deep)
+        report = check(cls, folder, args.deep)
         print(report, flush=True)
         if failed or report.problems:
             incomplete.append(cls.__name__)
