@@ -14,8 +14,8 @@ from yacs.config import CfgNode as CN
 
 from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
-from trainers.base import PromptedCLIP, PromptTrainer, encode_prompts
-from trainers.prompts import ContextPrompts, PromptLearner, TextPrompts, starting_context
+from trainers.core import PromptedCLIP, PromptTrainer, encode_prompts
+from trainers.core.prompts import ContextPrompts, PromptLearner, TextPrompts, starting_context
 
 
 class ConditionalLearner(PromptLearner):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +11,10 @@ from yacs.config import CfgNode as CN
 
 from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
-from trainers.base import PromptTrainer
-from trainers.prompts import ContextPrompts, PromptLearner, TextPrompts, starting_context
+from trainers.core import PromptTrainer, TunedOn
+from trainers.core.prompts import ContextPrompts, PromptLearner, TextPrompts, starting_context
+
+logger = logging.getLogger(__name__)
 
 
 class CoOpLearner(PromptLearner):
@@ -47,12 +50,19 @@ class CoOp(PromptTrainer):
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
         self.check_positive(cfg, "N_CTX")
+        if cfg.TRAINER.COOP.CSC and cfg.TRAINER.COOP.CTX_INIT:
+            logger.warning(
+                "TRAINER.COOP.CSC has no effect with TRAINER.COOP.CTX_INIT %r: all classes share a context "
+                "that starts from words",
+                cfg.TRAINER.COOP.CTX_INIT,
+            )
 
     def read_model_checkpoint(self, path: str) -> dict[str, Any]:
         """Read one checkpoint, refusing class-specific contexts of other classes."""
         checkpoint = super().read_model_checkpoint(path)
-        tuned_on = checkpoint.get("classnames", self.dm.dataset.classnames)
-        if self.cfg.TRAINER.COOP.CSC and list(tuned_on) != list(self.dm.dataset.classnames):
+        tuned_on = TunedOn.of(checkpoint)
+        class_specific = self.model.prompt_learner.ctx.dim() == 3
+        if class_specific and tuned_on is not None and tuned_on.names != list(self.scope.names):
             raise ValueError(
                 f"{path!r} holds a context for each of other classes (TRAINER.COOP.CSC True): "
                 "it can only be evaluated on the classes that it was tuned on"

@@ -13,8 +13,8 @@ from yacs.config import CfgNode as CN
 
 from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
-from trainers.base import PromptTrainer
-from trainers.prompts import (
+from trainers.core import PromptTrainer
+from trainers.core.prompts import (
     ContextPrompts,
     ImagePrompts,
     PromptLearner,

@@ -9,9 +9,8 @@ from yacs.config import CfgNode as CN
 
 from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
-from trainers.base import PromptTrainer
-from trainers.ivlp import deep_prompts, words_for
-from trainers.prompts import (
+from trainers.core import PromptTrainer
+from trainers.core.prompts import (
     ContextPrompts,
     ImagePrompts,
     PromptLearner,
@@ -19,6 +18,7 @@ from trainers.prompts import (
     starting_context,
     vision_sizes,
 )
+from trainers.ivlp import deep_prompts, words_for
 
 
 class MultiModalLearner(PromptLearner):
@@ -54,6 +54,7 @@ class MultiModalLearner(PromptLearner):
 @TRAINER_REGISTRY.register()
 class MaPLe(PromptTrainer):
     NODE = "MAPLE"
+    DPC_WEIGHT_BASE = 1.0  # the DPC paper's w_b for this learner
     MODEL_NAME = "MultiModalPromptLearner"
     OPTIONS = {
         "MAPLE": CN(

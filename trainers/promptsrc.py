@@ -6,7 +6,6 @@ Shape legend: B images, C classes, E width of the joint embedding.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,12 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
-from trainers.base import View
+from trainers.core import View
+from trainers.core.model import unit
+from trainers.core.templates import ENSEMBLE_TEMPLATES
 from trainers.ivlp import IVLP
-from trainers.prompts import PromptLearner
-from trainers.templates import ENSEMBLE_TEMPLATES, ensemble_features
 
 
 @TRAINER_REGISTRY.register()
@@ -45,20 +43,11 @@ class PromptSRC(IVLP):
             raise ValueError(f"TRAINER.PROMPTSRC.GPA_STD is {std}; it must be above 0")
         gaussian_weights(cfg.OPTIM.MAX_EPOCH, cfg.TRAINER.PROMPTSRC.GPA_MEAN, std)
 
-    def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
-        self.fixed_text_features = ensemble_features(
-            clip_model, classnames, ENSEMBLE_TEMPLATES, normalize_each=False
-        )  # [C, E]
-        learner = super().build_learner(clip_model, classnames)
-        self.mean_prompts = {key: torch.zeros_like(leaf) for key, leaf in learner.tuned_tensors().items()}
-        return learner
-
-    def extra_state(self) -> dict[str, Any]:
-        return {**super().extra_state(), "mean_prompts": self.mean_prompts}
-
-    def load_extra_state(self, state: dict[str, Any]) -> None:
-        super().load_extra_state(state)
-        self.mean_prompts = state["mean_prompts"]
+    def prepare(self) -> None:
+        super().prepare()
+        self.fixed_text_features = self.zero_shot_text(ENSEMBLE_TEMPLATES, normalize_each=False)  # [C, E]
+        leaves = self.model.prompt_learner.tuned_tensors()
+        self.mean_prompts = {key: torch.zeros_like(leaf) for key, leaf in leaves.items()}
 
     def own_losses(self, view: View, logits: Tensor) -> dict[str, Tensor]:
         """The three self-consistency losses (the PromptSRC paper's Eq. 4-6)."""
@@ -68,7 +57,7 @@ class PromptSRC(IVLP):
         if view.classes is not None:
             frozen_text = frozen_text[view.classes.to(self.device)]
         with torch.no_grad():
-            frozen_image = F.normalize(self.model.clip.encode_image(view.images).float(), dim=-1)
+            frozen_image = unit(self.model.clip.encode_image(view.images))
             frozen_logits = self.model.logits(frozen_image, frozen_text)
         divergence = F.kl_div(
             logits.log_softmax(dim=1), frozen_logits.log_softmax(dim=1), reduction="sum", log_target=True
@@ -89,6 +78,32 @@ class PromptSRC(IVLP):
             if self.epoch + 1 == self.max_epoch:
                 leaf.copy_(self.mean_prompts[key])
         super().after_epoch()
+
+    # -- the mean is part of what a run goes on from ---------------------------------------------------
+
+    def extra_state(self) -> dict[str, Any]:
+        return {**super().extra_state(), "mean_prompts": self.mean_prompts}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        super().load_extra_state(state)
+        self.mean_prompts = state["mean_prompts"]
+
+    def checkpoint_extras(self, name: str) -> dict[str, Any]:
+        """Also the mean so far, until the last epoch has taken its place."""
+        unfinished = self.epoch + 1 < self.max_epoch
+        mean = {"mean_prompts": self.mean_prompts} if unfinished else {}
+        return {**super().checkpoint_extras(name), **mean}
+
+    def load_checkpoint_extras(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
+        super().load_checkpoint_extras(name, checkpoint, path)
+        if checkpoint["epoch"] >= self.max_epoch:
+            return
+        if "mean_prompts" not in checkpoint:
+            raise ValueError(
+                f"{path!r} lacks the mean of the prompts over its {checkpoint['epoch']} epochs, which the last "
+                "epoch ends with, and so no run can go on from it: train again in another --output-dir"
+            )
+        self.mean_prompts = checkpoint["mean_prompts"]
 
 
 def gaussian_weights(epochs: int, mean: float, std: float) -> list[float]:

@@ -8,9 +8,8 @@ from yacs.config import CfgNode as CN
 
 from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
-from trainers.base import PromptTrainer
+from trainers.core import PromptLearner, PromptTrainer
 from trainers.ivlp import VisionLanguageLearner
-from trainers.prompts import PromptLearner
 
 
 @TRAINER_REGISTRY.register()

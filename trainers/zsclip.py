@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY
-from trainers.base import load_clip
-from trainers.features import FeatureTrainer
-from trainers.templates import SELECTED_TEMPLATES, dataset_template, ensemble_features
+from trainers.core.door import load_clip
+from trainers.core.model import unit
+from trainers.core.templates import SELECTED_TEMPLATES, ensemble_features, template_of
+from trainers.core.trainer import CLIPTrainer
 
 
 @TRAINER_REGISTRY.register()
-class ZeroshotCLIP(FeatureTrainer):
+class ZeroshotCLIP(CLIPTrainer):
     """CLIP with the data set's template (Eq. 1 of the DPC paper)."""
 
     OPTIONS: dict[str, CN] = {}
 
     def templates(self) -> list[str]:
-        return [dataset_template(self.cfg.DATASET.NAME)]
+        return [template_of(self.cfg, self.dm.dataset)]
 
     def build_model(self) -> None:
         self.model = load_clip(self.cfg).to(self.device).requires_grad_(False)
-        self.text_features = ensemble_features(self.model, self.dm.dataset.classnames, self.templates())
+        self.text_features = ensemble_features(self.model, self.scope.names, self.templates())
 
     def train(self) -> None:  # type: ignore[override]
         raise ValueError(f"{type(self).__name__} has nothing to train: add --eval-only")
@@ -35,7 +35,7 @@ class ZeroshotCLIP(FeatureTrainer):
         return self.model.visual
 
     def test_image_features(self, images: Tensor) -> Tensor:
-        return F.normalize(self.model.encode_image(images), dim=-1)
+        return unit(self.model.encode_image(images))
 
     def test_logits(self, features: Tensor) -> Tensor:
         """Logits [B, C]."""
@@ -47,5 +47,6 @@ class ZeroshotCLIP2(ZeroshotCLIP):
     """CLIP with prompt ensembling over seven selected templates and the data set's own."""
 
     def templates(self) -> list[str]:
-        own = [] if self.cfg.DATASET.NAME == "ImageNet" else super().templates()
+        # the seven were selected on the source of the cross-dataset protocols, for that data set
+        own = [] if self.scope.is_source else super().templates()
         return [*SELECTED_TEMPLATES, *own]

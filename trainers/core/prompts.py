@@ -5,7 +5,6 @@ Shape legend: C classes, M context tokens, T text tokens, P visual prompt tokens
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from clip import CLIP, tokenize
+from dassl.utils import plain_name
 
 
 class TextPrompts(NamedTuple):
@@ -34,7 +34,12 @@ class PromptLearner(nn.Module):
     """Owner of a method's tuned tensors: every parameter of it is tuned.
 
     A persistent buffer is a statistic gathered while tuning; other buffers are frozen.
+
+    Attributes:
+        LEFTOVERS: keys (a regular expression) that the original repository stores and nobody needs.
     """
+
+    LEFTOVERS = ""
 
     def text_prompts(self, classes: Tensor | None = None) -> TextPrompts:
         """Prompts of the given class indices ([L], in this order), or of all classes."""
@@ -54,17 +59,12 @@ class PromptLearner(nn.Module):
 
     def tuned_tensors(self) -> dict[str, Tensor]:
         """Checkpoint key -> the leaf that the optimiser moves, parametrised or not."""
-        return {self.checkpoint_key(_plain_name(name)): leaf for name, leaf in self.named_parameters()}
+        return {self.checkpoint_key(plain_name(name)): leaf for name, leaf in self.named_parameters()}
 
     def stored_tensors(self) -> dict[str, Tensor]:
         """What a checkpoint holds: the tuned tensors, and statistics gathered while tuning."""
         state = self.state_dict(keep_vars=True)
-        return {self.checkpoint_key(_plain_name(name)): tensor for name, tensor in state.items()}
-
-
-def _plain_name(name: str) -> str:
-    """The name that a parameter had before it was parametrised."""
-    return re.sub(r"parametrizations\.(.+)\.original$", r"\1", name)
+        return {self.checkpoint_key(plain_name(name)): tensor for name, tensor in state.items()}
 
 
 class ContextPrompts(nn.Module):

@@ -11,18 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trainers.dpc.weighting import Variant
-
-# The released code tops up an image's negatives to this many with random classes.
-_RELEASED_MINIMUM = 2
-
 
 def hard_negatives(
     scores: Tensor,
     labels: Sequence[int],
     k: int,
-    variant: Variant = "paper",
-    rng: random.Random | None = None,
+    limits: tuple[int, int],
+    rng: random.Random,
 ) -> list[list[int]]:
     """Hard negative classes of each image: its Top-K under the tuned prompt without the true class.
 
@@ -33,25 +28,23 @@ def hard_negatives(
         scores: [b, n], similarity of each image with each base class under the frozen tuned prompt.
         labels: b true classes.
         k: Top-K, clamped to n.
-        variant: "paper" takes at most K - 1. "released" takes all K when the true class is not among
-            them, and tops up to two with random classes other than the first and the last.
-        rng: source of the random classes of "released".
+        limits: most and fewest negatives of an image. Of its Top-K there are K, or K - 1 where the true
+            class is among them; the hardest are taken. An image that has fewer left is topped up with
+            random classes other than the first and the last, as far as n - 2 draws find any.
+        rng: source of those random classes.
 
     Returns:
         b lists of classes, hardest first, pairwise disjoint.
     """
-    n = scores.shape[1]
+    n, (most, fewest) = scores.shape[1], limits
     ranked = scores.topk(min(k, n), dim=1).indices.tolist() if len(labels) else []
     held = set(labels)
     result = []
     for label, ranking in zip(labels, ranked, strict=True):
-        candidates = [c for c in ranking if c != label]
-        if variant == "paper":
-            candidates = candidates[: k - 1]
+        candidates = [c for c in ranking if c != label][:most]
         chosen = [c for c in candidates if c not in held]
         held.update(chosen)
-        if variant == "released":
-            chosen += _random_classes(_RELEASED_MINIMUM - len(chosen), n, held, rng or random.Random())
+        chosen += _random_classes(fewest - len(chosen), n, held, rng)
         result.append(chosen)
     return result
 
@@ -69,7 +62,7 @@ def _random_classes(wanted: int, n: int, held: set[int], rng: random.Random) -> 
     return found
 
 
-def distinct_first(labels: Tensor) -> Tensor:
+def first_of_each(labels: Tensor) -> Tensor:
     """Indices of the first image of each class, in batch order."""
     seen: dict[int, int] = {}
     for i, label in enumerate(labels.tolist()):

@@ -1,27 +1,19 @@
-"""Hand-written prompt templates of the CoOp family, and text features averaged over them."""
+"""Ensembles of hand-written prompt templates, and text features averaged over them.
+
+The template of a data set is its own: `dassl.data.datasets.DatasetBase.template`, ``DATASET.TEMPLATE``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from yacs.config import CfgNode as CN
 
 from clip import CLIP, tokenize
-
-DEFAULT_TEMPLATE = "a photo of a {}."
-
-# One per data set that has a better one than the default.
-DATASET_TEMPLATES = {
-    "OxfordPets": "a photo of a {}, a type of pet.",
-    "OxfordFlowers": "a photo of a {}, a type of flower.",
-    "FGVCAircraft": "a photo of a {}, a type of aircraft.",
-    "DescribableTextures": "{} texture.",
-    "EuroSAT": "a centered satellite photo of {}.",
-    "Food101": "a photo of {}, a type of food.",
-    "UCF101": "a photo of a person doing {}.",
-}
 
 # The seven of OpenAI's 80 ImageNet templates that alone do as well as all together.
 SELECTED_TEMPLATES = (
@@ -33,12 +25,6 @@ SELECTED_TEMPLATES = (
     "art of the {}.",
     "a photo of the small {}.",
 )
-
-
-def dataset_template(dataset: str) -> str:
-    """The template of a data set by its registered name."""
-    return DATASET_TEMPLATES.get(dataset, DEFAULT_TEMPLATE)
-
 
 # 60 of OpenAI's 80 ImageNet templates, over which PromptSRC averages its frozen text features.
 ENSEMBLE_TEMPLATES = (
@@ -105,6 +91,20 @@ ENSEMBLE_TEMPLATES = (
 )
 
 
+def template_of(cfg: CN, dataset: Any) -> str:
+    """The prompt template of a run: ``DATASET.TEMPLATE``, else that of the data set itself."""
+    return cfg.DATASET.TEMPLATE or dataset.template
+
+
+def check_template(template: str) -> None:
+    """Raise ValueError unless ``template`` (of ``DATASET.TEMPLATE``) has one place for the class name."""
+    if template.count("{}") != 1:
+        raise ValueError(
+            f"DATASET.TEMPLATE is {template!r}; it must hold {{}} once, where the class name goes, "
+            'as in "a photo of a {}."'
+        )
+
+
 @torch.no_grad()
 def ensemble_features(
     model: CLIP, classnames: Sequence[str], templates: Sequence[str], normalize_each: bool = True
@@ -117,7 +117,7 @@ def ensemble_features(
     device = model.positional_embedding.device
     total = torch.zeros(len(classnames), model.arch.embed_dim, device=device)
     for template in templates:
-        texts = [template.format(name.replace("_", " ")) for name in classnames]
+        texts = [template.replace("{}", name.replace("_", " ")) for name in classnames]
         features = model.encode_text(tokenize(texts, model.arch.context_length).to(device))
         total += F.normalize(features, dim=-1) if normalize_each else features
     return F.normalize(total / len(templates), dim=-1)

@@ -1,0 +1,255 @@
+"""What every prompt-tuning method shares: a frozen CLIP, a prompt learner, the steps of training, checkpoints.
+
+A method is a `PromptTrainer` that says which `PromptLearner` it tunes and, where it differs, which losses. A
+plug-in is one too, put in front of a method: ``class CoOp_DPC(DPC, CoOp)``.
+
+Shape legend: B images, C classes, L of them that a mini-batch needs, E width of the joint embedding.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from yacs.config import CfgNode as CN
+
+import clip
+from clip import CLIP
+from dassl.engine.features import FeatureTrainer
+from dassl.engine.runtime import check_precision, supported_precision
+from dassl.evaluation import build_evaluator
+from dassl.metrics import compute_accuracy
+from dassl.optim import build_lr_scheduler, build_optimizer
+from trainers.core import model as model_code
+from trainers.core.door import check_method, load_clip, take_prompts
+from trainers.core.model import PromptedCLIP, View
+from trainers.core.prompts import PromptLearner
+from trainers.core.scope import Scope
+from trainers.core.templates import check_template, ensemble_features
+
+logger = logging.getLogger(__name__)
+
+
+class StepOutput(NamedTuple):
+    """Result of one training step before the backward pass."""
+
+    losses: dict[str, Tensor]  # name -> scalar; their sum is minimised
+    logits: Tensor  # [B, L]
+    columns: Tensor  # [B], the column of each image's class
+
+
+class CLIPTrainer(FeatureTrainer):
+    """A trainer that classifies by CLIP's features, tuned or not."""
+
+    def check_cfg(self, cfg: CN) -> None:
+        if cfg.DATASET.TEMPLATE:
+            check_template(cfg.DATASET.TEMPLATE)
+
+    def build_data_loader(self) -> None:
+        super().build_data_loader()
+        self.scope = Scope.of(self.cfg, self.dm.dataset)
+
+    def feature_code(self) -> Sequence[ModuleType]:
+        return (*clip.FEATURE_CODE, model_code)
+
+
+class PromptTrainer(CLIPTrainer):
+    """Base of all methods that tune prompts.
+
+    Attributes:
+        OPTIONS: the options that the method adds below ``cfg.TRAINER``, by node name.
+        NODE: the node of ``OPTIONS`` that holds the method's ``PREC``.
+        MODEL_NAME: folder of the checkpoints, as in the original repository.
+        DPC_WEIGHT_BASE: w_b of the DPC paper for this method, where ``TRAINER.DPC.WEIGHT_BASE`` gives none.
+    """
+
+    OPTIONS: dict[str, Any] = {}
+    NODE: str
+    MODEL_NAME = "prompt_learner"
+    DPC_WEIGHT_BASE = 0.2
+
+    # -- what a method says -------------------------------------------------------------------------
+
+    def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
+        """The tuned part. ``clip_model`` is float32 here, and on the run's device."""
+        raise NotImplementedError
+
+    def assemble(self, clip_model: CLIP, learner: PromptLearner) -> PromptedCLIP:
+        """How the method's prompts meet the towers."""
+        return PromptedCLIP(clip_model, learner)
+
+    def classification_loss(self, view: View, logits: Tensor) -> dict[str, Tensor]:
+        """The loss that tells classes apart, for a plug-in to replace or add to; named scalars.
+
+        Args:
+            logits: [B, L] of ``view``, whose columns have the images' classes.
+        """
+        return {"loss_ce": F.cross_entropy(logits, view.columns)}  # Eq. 3 of the DPC paper
+
+    def own_losses(self, view: View, logits: Tensor) -> dict[str, Tensor]:
+        """What the method minimises beside the classification loss; named scalars."""
+        return {}
+
+    def class_logits(
+        self, image_features: Tensor, text_features: Tensor | None, classes: Tensor | None = None
+    ) -> Tensor:
+        """Logits [B, L] of the given class indices, or of all classes, in training and evaluation alike."""
+        return self.model.class_logits(image_features, text_features, classes)
+
+    # -- the run --------------------------------------------------------------------------------------
+
+    def check_cfg(self, cfg: CN) -> None:
+        super().check_cfg(cfg)
+        check_precision(f"TRAINER.{self.NODE}.PREC", cfg.TRAINER[self.NODE].PREC)
+        if cfg.DATALOADER.K_TRANSFORMS > 1:
+            raise ValueError(
+                f"DATALOADER.K_TRANSFORMS is {cfg.DATALOADER.K_TRANSFORMS}, but a step takes one view of an "
+                "image: set it to 1 (more epochs show more views)"
+            )
+
+    def check_positive(self, cfg: CN, *options: str) -> None:
+        """Raise ValueError unless these options of the method are 1 or more."""
+        for option in options:
+            if (value := cfg.TRAINER[self.NODE][option]) < 1:
+                raise ValueError(f"TRAINER.{self.NODE}.{option} is {value}; it must be at least 1")
+
+    def build_model(self) -> None:
+        cfg = self.cfg
+        setting = f"TRAINER.{self.NODE}.PREC"
+        self.precision = supported_precision(setting, cfg.TRAINER[self.NODE].PREC, self.device)
+        clip_model = load_clip(cfg).to(self.device)
+        learner = self.build_learner(clip_model, self.dm.dataset.classnames)
+        clip.set_precision(clip_model, self.precision.towers)
+        self.model = self.assemble(clip_model, learner).to(self.device)
+        self.optim = build_optimizer(learner, cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model(self.MODEL_NAME, learner, self.optim, self.sched)
+        self.scaler = self.precision.scaler()
+        if cfg.MODEL.INIT_WEIGHTS:
+            path = cfg.MODEL.INIT_WEIGHTS
+            self.load_weights(self.MODEL_NAME, self.read_model_checkpoint(path), path)
+
+    def zero_shot_text(self, templates: Sequence[str], normalize_each: bool = True) -> Tensor:
+        """Text features [C, E] of this run's classes in hand-written prompts, see `ensemble_features`.
+
+        They are computed in float32 whatever ``PREC``.
+        """
+        exact = self.precision.towers == torch.float32
+        clip_model = self.model.clip if exact else load_clip(self.cfg).to(self.device)
+        return ensemble_features(clip_model, self.scope.names, templates, normalize_each)
+
+    # -- a training step, from top to bottom ------------------------------------------------------------
+
+    def forward_backward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        with self.precision.autocast():
+            losses, logits, columns = self.compute_loss(batch)
+            loss = torch.stack(list(losses.values())).sum()
+        self._update(loss)
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        parts = {name: part.detach() for name, part in losses.items()} if len(losses) > 1 else {}
+        return {"loss": loss.detach(), **parts, "acc": compute_accuracy(logits, columns)[0].detach()}
+
+    def compute_loss(self, batch: Mapping[str, Any]) -> StepOutput:
+        """The classification loss and the method's own."""
+        view = self.view(batch)
+        logits = self.class_logits(view.image_features, view.text_features, view.classes)
+        losses = {**self.classification_loss(view, logits), **self.own_losses(view, logits)}
+        return StepOutput(losses, logits, view.columns)
+
+    def view(self, batch: Mapping[str, Any]) -> View:
+        """The mini-batch and all classes through the towers."""
+        images, labels = self.parse_batch_train(batch)
+        image_features, text_features = self.model.image_features(images), self.model.text_features()
+        return View(images, labels, labels, image_features, text_features, impaths=batch.get("impath", ()))
+
+    def parse_batch_train(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Images [B, 3, H, W] and labels [B], on the device."""
+        return self._to_device(batch["img"]), self._to_device(batch["label"])
+
+    def _update(self, loss: Tensor) -> None:
+        if self.scaler is None:
+            self.model_backward_and_update(loss)
+            return
+        self.detect_anomaly(loss)
+        self.model_zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optim)
+        self.scaler.update()
+
+    # -- evaluation -------------------------------------------------------------------------------------
+
+    def tested(self, split: str) -> Scope:
+        """The classes that an evaluation of ``split`` is on."""
+        return self.scope
+
+    def test(self, split: str | None = None) -> float:
+        split = split or self.cfg.TEST.SPLIT
+        names = dict(enumerate(self.tested(split).names))
+        self.evaluator = build_evaluator(self.cfg, lab2cname=names)
+        self.start_test(split)
+        return super().test(split)
+
+    @torch.no_grad()
+    def start_test(self, split: str) -> None:
+        """Compute what all images of a test share."""
+        self.set_model_mode("eval")
+        with self.precision.autocast():
+            self._text_features = self.test_text_features(split)
+
+    def test_text_features(self, split: str) -> Tensor | None:
+        """Text features of the classes of ``split``, once for all its images."""
+        return self.model.text_features()
+
+    def frozen_image_tower(self) -> nn.Module | None:
+        own_features = type(self.model).image_features is not PromptedCLIP.image_features
+        return None if own_features or self.model.prompt_learner.tunes_image_tower else self.model.clip.visual
+
+    def test_image_features(self, images: Tensor) -> Tensor:
+        with self.precision.autocast():
+            return self.model.image_features(images)
+
+    def test_logits(self, features: Tensor) -> Tensor:
+        """Logits [B, C] against the text features of the running test."""
+        with self.precision.autocast():
+            return self.class_logits(features, self._text_features)
+
+    # -- checkpoints ------------------------------------------------------------------------------------
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load the tuned prompts of a run (see Dassl's ``load_model``)."""
+        if not directory:
+            logger.warning("no --model-dir is given: the prompts are evaluated as initialised, untuned")
+        super().load_model(directory, epoch)
+
+    def model_state_dict(self, name: str) -> dict[str, Tensor]:
+        """Only what was tuned, under the original repository's keys."""
+        return {key: tensor.detach() for key, tensor in self.model.prompt_learner.stored_tensors().items()}
+
+    def load_model_state_dict(self, name: str, state_dict: Mapping[str, Tensor]) -> None:
+        """Take over tuned tensors, ours or the original repository's.
+
+        Raises:
+            ValueError: a key is missing, has a wrong shape or is of another method.
+        """
+        take_prompts(state_dict, self.model.prompt_learner)
+
+    def checkpoint_extras(self, name: str) -> dict[str, Any]:
+        """Also which method tuned the prompts, and on what."""
+        return {
+            **super().checkpoint_extras(name),
+            "trainer": type(self).__name__,
+            "dataset": self.scope.dataset,
+            "classnames": list(self.scope.names),
+        }
+
+    def read_model_checkpoint(self, path: str) -> dict[str, Any]:
+        """Read one checkpoint, refusing one that another method of ours wrote."""
+        checkpoint = super().read_model_checkpoint(path)
+        check_method(checkpoint, type(self).__name__, path)
+        return checkpoint

@@ -1,0 +1,52 @@
+"""What the options of DPC must be, and which have no effect."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from yacs.config import CfgNode as CN
+
+from trainers.core import PromptTrainer
+from trainers.plugins.dpc.readings import READINGS
+
+logger = logging.getLogger(__name__)
+
+_NODE = "TRAINER.DPC"
+
+
+def check_options(options: CN, backbone: str) -> None:
+    """Raise ValueError unless ``options`` (``cfg.TRAINER.DPC``) make sense; ``backbone`` names what tunes P."""
+    _check_choice("VARIANT", options.VARIANT, READINGS)
+    _check_choice("NEGATIVE_POOL", options.NEGATIVE_POOL, ("auto", "fewshot", "train"))
+    if options.WEIGHT_BASE is not None and not 0 <= options.WEIGHT_BASE <= 1:
+        raise ValueError(f"{_NODE}.WEIGHT_BASE is {options.WEIGHT_BASE}; w_b must be in (0, 1], or 0 to evaluate P")
+    if not 0 <= options.WEIGHT_NEW <= 1:
+        raise ValueError(f"{_NODE}.WEIGHT_NEW is {options.WEIGHT_NEW}; w_n must be in [0, 1]")
+    if options.TOPK < 2:
+        raise ValueError(f"{_NODE}.TOPK is {options.TOPK}; K counts the true class, so it must be at least 2")
+    if not options.BACKBONE_DIR:
+        raise ValueError(
+            f"{_NODE}.BACKBONE_DIR is empty: DPC continues from tuned prompts. "
+            f"Train {backbone} first and give its output folder."
+        )
+
+
+def _check_choice(option: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{_NODE}.{option} is {value!r}; it must be one of {', '.join(choices)}")
+
+
+def warn_of_idle_options(options: CN, defaults: CN, backbone: type[PromptTrainer]) -> None:
+    """Say which of ``options`` change nothing in this run."""
+    if not options.HARD_NEGATIVES:
+        for name in ("NEGATIVE_POOL", "TOPK", "KEEP_BACKBONE_LOSS"):
+            if options[name] != defaults[name]:
+                logger.warning("%s.%s has no effect with %s.HARD_NEGATIVES off", _NODE, name, _NODE)
+    elif not options.KEEP_BACKBONE_LOSS and backbone.own_losses is PromptTrainer.own_losses:
+        message = "%s.KEEP_BACKBONE_LOSS has no effect: %s has no loss beside the one that DPC replaces"
+        logger.warning(message, _NODE, backbone.__name__)
+    if not options.DECOUPLING and options.WEIGHT_NEW != defaults.WEIGHT_NEW:
+        logger.warning("%s.WEIGHT_NEW has no effect with %s.DECOUPLING off", _NODE, _NODE)
+    if not options.WEIGHTING and options.WEIGHT_BASE is not None:
+        logger.warning("%s.WEIGHT_BASE has no effect with %s.WEIGHTING off", _NODE, _NODE)

@@ -1,0 +1,175 @@
+"""Weighting-decoupling (Sec. 3.4 of the DPC paper) on any tensors of any prompt learner.
+
+P tuned prompt (frozen), P' parallel prompt (tuned on base classes), w_b and w_n the two weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+# Which prompt a tensor shows: P' (training), the one for base classes, the one for new classes, or P itself.
+Shown = Literal["parallel", "base", "new", "tuned"]
+
+
+def weight(parallel: Tensor, tuned: Tensor, w: float) -> Tensor:
+    """Mixed prompt ``w P' + (1 - w) P`` (Eq. 12 with w_b, Eq. 13 with w_n)."""
+    return w * parallel + (1 - w) * tuned
+
+
+def decouple(mixed: Tensor, tuned: Tensor, w: float) -> Tensor:
+    """Parallel prompt ``(P~ - (1 - w) P) / w``, the inverse of `weight` (the paper's F^-1)."""
+    return (mixed - (1 - w) * tuned) / w
+
+
+class Leaf(Protocol):
+    """What the optimiser moves, as a function of P', P and w_b in (0, 1]."""
+
+    def store(self, parallel: Tensor, tuned: Tensor, w: float) -> Tensor:
+        """The leaf that stands for P'."""
+
+    def parallel(self, leaf: Tensor, tuned: Tensor, w: float) -> Tensor:
+        """P' of a leaf. Its gradient decides how a step on the leaf moves P'."""
+
+    def mixed(self, leaf: Tensor, tuned: Tensor, w: float) -> Tensor:
+        """P~_b of a leaf (Eq. 12)."""
+
+
+class ParallelLeaf:
+    """The leaf is P' itself: it steps by lr."""
+
+    def store(self, parallel: Tensor, tuned: Tensor, w: float) -> Tensor:
+        return parallel
+
+    def parallel(self, leaf: Tensor, tuned: Tensor, w: float) -> Tensor:
+        return leaf
+
+    def mixed(self, leaf: Tensor, tuned: Tensor, w: float) -> Tensor:
+        return weight(leaf, tuned, w)
+
+
+class ScaledLeaf(ParallelLeaf):
+    """The leaf is P', its gradient divided by w_b and its weight decay not: it steps by lr / w_b."""
+
+    def parallel(self, leaf: Tensor, tuned: Tensor, w: float) -> Tensor:
+        return leaf.detach() + (1 / w) * (leaf - leaf.detach())
+
+
+class MixedLeaf:
+    """The leaf is P~_b: P' steps by lr / w_b^2, since `decouple` divides the gradient and the step."""
+
+    def store(self, parallel: Tensor, tuned: Tensor, w: float) -> Tensor:
+        return weight(parallel, tuned, w)
+
+    def parallel(self, leaf: Tensor, tuned: Tensor, w: float) -> Tensor:
+        return decouple(leaf, tuned, w)
+
+    def mixed(self, leaf: Tensor, tuned: Tensor, w: float) -> Tensor:
+        return leaf
+
+
+class Rule(NamedTuple):
+    """How a tensor is dual.
+
+    Attributes:
+        leaf: what the optimiser moves.
+        weight_base: w_b in (0, 1].
+        weight_new: w_n in [0, 1].
+        mixes_base: base classes see P~_b; if not, P' alone.
+    """
+
+    leaf: Leaf
+    weight_base: float
+    weight_new: float
+    mixes_base: bool
+
+
+class DualTensor(nn.Module):
+    """Parametrisation of one tensor: whoever reads it sees one of the two prompts, or a mix of them."""
+
+    tuned: Tensor
+
+    def __init__(self, tuned: Tensor, rule: Rule) -> None:
+        super().__init__()
+        self.register_buffer("tuned", tuned.detach().clone(), persistent=False)
+        self.rule = rule
+        self.shown: Shown = "parallel"
+
+    def forward(self, leaf: Tensor) -> Tensor:
+        rule = self.rule
+        if self.shown == "tuned":
+            return self.tuned
+        if self.shown == "base" and rule.mixes_base:
+            return rule.leaf.mixed(leaf, self.tuned, rule.weight_base)
+        parallel = rule.leaf.parallel(leaf, self.tuned, rule.weight_base)
+        return weight(parallel, self.tuned, rule.weight_new) if self.shown == "new" else parallel
+
+    def right_inverse(self, parallel: Tensor) -> Tensor:
+        """The leaf that stands for ``parallel``."""
+        return self.rule.leaf.store(parallel, self.tuned, self.rule.weight_base)
+
+
+class DualPrompts:
+    """Dual prompts in place of every parameter of a module, and of every statistic that it gathers.
+
+    A statistic, such as a batch norm's mean, has a value beside P and one beside P'; it is mixed as they are.
+
+    Args:
+        module: its parameters hold the tuned prompt P; each becomes a leaf that starts as its clone (Eq. 5).
+        rules: name of a tensor -> how it is dual.
+    """
+
+    def __init__(self, module: nn.Module, rules: Callable[[str], Rule]) -> None:
+        self._parts: list[tuple[DualTensor, Tensor]] = []
+        for full_name, tensor in module.state_dict(keep_vars=True).items():
+            if not tensor.is_floating_point():
+                continue
+            path, _, name = full_name.rpartition(".")
+            owner = module.get_submodule(path)
+            rule = rules(full_name)
+            if not isinstance(tensor, nn.Parameter):
+                rule = rule._replace(leaf=ParallelLeaf())  # no optimiser moves a statistic
+            part = DualTensor(tensor, rule)
+            parametrize.register_parametrization(owner, name, part)
+            leaf = owner.parametrizations[name].original  # type: ignore[index, union-attr]
+            # Exactly P, not P mixed with itself, whose rounding the inverse would amplify.
+            leaf.data.copy_(part.tuned)
+            self._parts.append((part, leaf))
+
+    def show(self, shown: Shown) -> None:
+        """Let the module read these prompts from now on."""
+        for part, _ in self._parts:
+            part.shown = shown
+
+    @contextmanager
+    def showing(self, shown: Shown) -> Iterator[None]:
+        """`show` for the length of a with block."""
+        before = [part.shown for part, _ in self._parts]
+        self.show(shown)
+        try:
+            yield
+        finally:
+            for (part, _), old in zip(self._parts, before, strict=True):
+                part.shown = old
+
+    def fingerprint(self) -> str:
+        """SHA-1 of P, all tensors of it."""
+        digest = hashlib.sha1()
+        for part, _ in self._parts:
+            digest.update(part.tuned.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    @torch.no_grad()
+    def reweight(self, stored_weight: float) -> None:
+        """Turn leaves that were stored under w_b = ``stored_weight`` into leaves under the present w_b."""
+        for part, leaf in self._parts:
+            rule = part.rule
+            if stored_weight != rule.weight_base:
+                parallel = rule.leaf.parallel(leaf, part.tuned, stored_weight)
+                leaf.copy_(rule.leaf.store(parallel, part.tuned, rule.weight_base))

@@ -1,0 +1,87 @@
+"""DPC on PromptKD: labelled images of the base classes, and the teacher's text prompts made dual too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from yacs.config import CfgNode as CN
+
+from dassl.data import DataManager
+from dassl.engine import TRAINER_REGISTRY
+from trainers.core import PromptTrainer, Scope, View
+from trainers.plugins.dpc import DPC, Reading
+from trainers.plugins.dpc.batches import Ranking
+from trainers.plugins.dpc.readings import RELEASED
+from trainers.plugins.dpc.weighting import Rule
+from trainers.promptkd.trainer import PromptKD
+
+
+@dataclass(frozen=True)
+class ReleasedStudent(Reading):
+    """The authors' code on PromptKD weights the text context alone; new classes see P's text and projection."""
+
+    def rule(self, name: str, weight_base: float, weight_new: float) -> Rule:
+        base = weight_base if name == "ctx" else 1.0
+        return super().rule(name, base, weight_new if name.startswith("vision") else 0.0)
+
+
+_RELEASED = ReleasedStudent(**{**vars(RELEASED), "augments_negatives": False})
+
+
+@TRAINER_REGISTRY.register()
+class PromptKD_DPC(DPC, PromptKD):
+    """Dual teacher text prompts, student visual prompts and projection, on labelled images.
+
+    The reading of the released code is followed where it is sane: deep text prompts start from the
+    teacher's in every reading (the authors' start at random by mistake), and a random top-up never draws the
+    last class.
+    """
+
+    OPTIONS = {"DPC": CN({"QUERY": "teacher"})}  # who ranks hard negatives: the frozen teacher or student
+
+    def check_cfg(self, cfg: CN) -> None:
+        super().check_cfg(cfg)
+        if (query := cfg.TRAINER.DPC.QUERY) not in ("teacher", "student"):
+            raise ValueError(f"TRAINER.DPC.QUERY is {query!r}; it must be 'teacher' or 'student'")
+
+    @property
+    def reading(self) -> Reading:
+        reading = super().reading
+        return _RELEASED if reading is RELEASED else reading
+
+    # -- labelled images of the chosen classes ------------------------------------------------------------
+
+    def build_data_manager(self) -> DataManager:
+        """``val`` is the test images of base classes."""
+        manager = DataManager(self.cfg)
+        if self.cfg.DATASET.SUBSAMPLE_CLASSES == "base":
+            manager.val_loader = manager.test_loader
+        return manager
+
+    def tested(self, split: str) -> Scope:
+        return self.scope
+
+    # -- the teacher's text prompts are part of P -----------------------------------------------------------
+
+    def student_text(self) -> dict[str, int]:
+        sizes = self.teacher_prompts.sizes
+        return {"text_length": sizes.text_length, "text_depth": sizes.text_depth}
+
+    def tuned_state(self) -> Mapping[str, Tensor]:
+        return {**self.teacher_prompts.text_state(), **super().tuned_state()}
+
+    # -- training -------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def rank(self, images: Tensor) -> Ranking:
+        if self.cfg.TRAINER.DPC.QUERY == "student":
+            return super().rank(images)
+        return Ranking(self.model.teacher_logits(self._to_device(images)), None)
+
+    def classification_loss(self, view: View, logits: Tensor) -> dict[str, Tensor]:
+        if self.cfg.TRAINER.DPC.HARD_NEGATIVES:
+            return super().classification_loss(view, logits)
+        return PromptTrainer.classification_loss(self, view, logits)  # the labels are known: no distillation

@@ -1,0 +1,79 @@
+"""PromptKD's teacher: a larger CLIP with prompts that a PromptSRC run tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from clip import CLIP
+from dassl.engine.checkpoint import find_checkpoint
+from trainers.core import PromptedCLIP
+from trainers.core.door import LAST, find_prompts, read_prompts, take_prompts
+from trainers.ivlp import VisionLanguageLearner
+
+SETTING = "TRAINER.PROMPTKD.TEACHER_DIR"
+MODEL_NAME = "VLPromptLearner"  # folder of its checkpoints
+
+
+class PromptSizes(NamedTuple):
+    """Sizes of the prompts of a `VisionLanguageLearner`, in the order of its arguments."""
+
+    text_length: int
+    text_depth: int
+    vision_length: int
+    vision_depth: int
+
+
+def find_teacher(directory: str) -> Path:
+    """The teacher's checkpoint: the best on its validation images where there is one, else the last.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    try:
+        return find_checkpoint(directory, MODEL_NAME)
+    except FileNotFoundError:  # ours has its last epoch only
+        return find_prompts(SETTING, directory, MODEL_NAME, LAST)
+
+
+class TeacherPrompts:
+    """The prompts in the checkpoint at ``path``.
+
+    Raises:
+        ValueError: it is damaged, or holds no such prompts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.state: Mapping[str, Tensor] = read_prompts(SETTING, path, "PromptSRC")["state_dict"]
+        self.sizes = self._sizes()
+
+    def _sizes(self) -> PromptSizes:
+        def depth(tower: str) -> int:
+            return 1 + sum(key.startswith(tower) and key.endswith("VPT_shallow") for key in self.state)
+
+        try:
+            text, vision = self.state["prompt_learner.ctx"], self.state["image_encoder.VPT"]
+        except KeyError as error:
+            raise ValueError(f"{SETTING}: {self.path} lacks {error}: it is not PromptSRC's") from error
+        return PromptSizes(len(text), depth("text_encoder."), len(vision), depth("image_encoder."))
+
+    def text_state(self) -> dict[str, Tensor]:
+        """The prompts of the text tower alone."""
+        return {k: v for k, v in self.state.items() if k == "prompt_learner.ctx" or "text_enc" in k}
+
+    def on(self, clip_model: CLIP, classnames: Sequence[str], context: str) -> PromptedCLIP:
+        """The teacher: ``clip_model`` seen through the prompts, whose context stands for ``context``.
+
+        Raises:
+            ValueError: they do not fit ``clip_model``.
+        """
+        learner = VisionLanguageLearner(clip_model, classnames, context, *self.sizes)
+        try:
+            take_prompts(self.state, learner)
+        except ValueError as error:
+            raise ValueError(f"{SETTING}: {self.path}: {error}") from error
+        return PromptedCLIP(clip_model, learner)
