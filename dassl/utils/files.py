@@ -30,11 +30,6 @@ def user_cache() -> Path:
         return Path(tempfile.gettempdir()) / f"dpc-{os.getuid()}"
 
 
-def check_isfile(fpath: str) -> bool:
-    """Whether ``fpath`` is a file."""
-    return os.path.isfile(fpath)
-
-
 def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
     """The names in a folder that do not start with a dot."""
     names = [name for name in os.listdir(path) if not name.startswith(".")]
