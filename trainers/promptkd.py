@@ -19,6 +19,7 @@ import clip
 from clip import CLIP
 from dassl.data import DataManager
 from dassl.data.datasets import Datum
+from dassl.data.transforms import is_fixed
 from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.checkpoint import find_checkpoint
 from dassl.evaluation import build_evaluator
@@ -241,7 +242,7 @@ class PromptKD(PromptTrainer):
 
     def teacher_logits(self, images: Tensor, impaths: Sequence[str]) -> Tensor:
         """[B, C]; computed once an image where every epoch shows the same view of it."""
-        if not self.dm.tfm_train.is_fixed():
+        if not is_fixed(self.dm.tfm_train):
             return self.model.teacher_logits(images)
         known = self._known_teacher_logits
         unknown = [i for i, path in enumerate(impaths) if path not in known]

@@ -30,6 +30,7 @@ from dassl.utils.files import (
 )
 from dassl.utils.logger import Logger, setup_logger
 from dassl.utils.meters import AverageMeter, MetricMeter
+from dassl.utils.names import plain_name
 from dassl.utils.progress import on_terminal, progress
 from dassl.utils.registry import Registry, check_availability
 from dassl.utils.seed import get_rng_state, set_random_seed, set_rng_state
@@ -56,6 +57,7 @@ __all__ = [
     "on_terminal",
     "open_all_layers",
     "open_specified_layers",
+    "plain_name",
     "progress",
     "read_image",
     "read_json",
