@@ -16,6 +16,7 @@ import math
 import os
 import random
 import time
+import uuid
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -146,7 +147,7 @@ def save_compressed(state: dict[str, Tensor], path: Path) -> None:
     """
     plain = io.BytesIO()
     torch.save(state, plain)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     # a fixed date, so that the same weights give the same bytes
     with zipfile.ZipFile(plain) as source, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as target:
         for name in source.namelist():

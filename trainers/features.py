@@ -25,7 +25,7 @@ import clip.model
 import clip.resnet
 import dassl.utils.files
 from dassl.data import DatasetWrapper, build_data_loader
-from dassl.data.transforms import Compose, augment, functional
+from dassl.data.transforms import augment, functional, is_fixed
 from dassl.engine import TrainerX
 from dassl.utils import atomic_path, progress, user_cache
 
@@ -97,8 +97,7 @@ class FeatureTrainer(TrainerX):
         dataset = loader.dataset
         return (
             type(dataset) is DatasetWrapper
-            and isinstance(dataset.transform, Compose)
-            and dataset.transform.is_fixed()
+            and is_fixed(dataset.transform)
             and isinstance(loader.sampler, SequentialSampler)
         )
 

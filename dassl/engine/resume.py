@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
+import torch
 from yacs.config import CfgNode
 
 from dassl.config import relevant_settings
 from dassl.utils import get_rng_state, load_checkpoint, set_rng_state, write_checkpoint
 
-if TYPE_CHECKING:
-    from dassl.engine.base import TrainerBase
-
 logger = logging.getLogger(__name__)
 
 RESUME_FILE = "resume.pth.tar"
+
+
+class Resumable(Protocol):
+    """What the resume file asks of a trainer (see ``dassl.engine.TrainerBase``)."""
+
+    best_result: float
+
+    @property
+    def optims(self) -> Mapping[str, Any]: ...
+
+    @property
+    def scheds(self) -> Mapping[str, Any]: ...
+
+    def get_model_names(self) -> list[str]: ...
+
+    def resume_state_dict(self, name: str) -> dict[str, torch.Tensor]: ...
+
+    def load_resume_state_dict(self, name: str, state_dict: Mapping[str, torch.Tensor]) -> None: ...
+
+    def extra_state(self) -> dict[str, Any]: ...
+
+    def load_extra_state(self, state: dict[str, Any]) -> None: ...
 
 
 def resume_path(directory: str) -> str:
@@ -24,7 +45,7 @@ def resume_path(directory: str) -> str:
     return os.path.join(directory, RESUME_FILE)
 
 
-def save_resume_file(trainer: TrainerBase, cfg: CfgNode, directory: str, epoch: int) -> None:
+def save_resume_file(trainer: Resumable, cfg: CfgNode, directory: str, epoch: int) -> None:
     """Replace the resume file atomically; ``epoch`` epochs are behind it."""
     scaler = getattr(trainer, "scaler", None)
     state = {
@@ -41,7 +62,7 @@ def save_resume_file(trainer: TrainerBase, cfg: CfgNode, directory: str, epoch: 
     write_checkpoint(state, resume_path(directory))
 
 
-def load_resume_file(trainer: TrainerBase, cfg: CfgNode, directory: str) -> int:
+def load_resume_file(trainer: Resumable, cfg: CfgNode, directory: str) -> int:
     """Restore the run in ``directory``.
 
     Returns:
@@ -94,7 +115,7 @@ def _state(part: Any) -> dict[str, Any] | None:
     return None if part is None else part.state_dict()
 
 
-def _restore(parts: dict[str, Any], states: dict[str, Any]) -> None:
+def _restore(parts: Mapping[str, Any], states: dict[str, Any]) -> None:
     for name, part in parts.items():
         if part is not None and states.get(name) is not None:
             part.load_state_dict(states[name])

@@ -1,4 +1,4 @@
-"""Accuracy, its confidence interval and the macro-averaged F1 score."""
+"""Accuracy and the macro-averaged F1 score."""
 
 from __future__ import annotations
 
@@ -26,11 +26,6 @@ def compute_accuracy(
     ranked = logits.topk(max(topk), dim=1).indices  # [B, max k]
     hits = ranked == target[:, None]
     return [hits[:, :k].any(1).float().mean(0, keepdim=True) * 100 for k in topk]
-
-
-def compute_ci95(res: Sequence[float]) -> float:
-    """Half the width of the 95 % confidence interval of the mean: 1.96 std / sqrt(n)."""
-    return 1.96 * float(np.std(res)) / len(res) ** 0.5
 
 
 def macro_f1(y_true: np.ndarray, y_pred: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
 from yacs.config import CfgNode
 
+from dassl.utils.checkpoint import allow_in_checkpoints
 from dassl.utils.registry import check_availability
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,9 @@ class LinearWarmupScheduler(_BaseWarmupScheduler):
         if self.last_epoch == 0:
             return [self.min_lr] * len(self.base_lrs)
         return [lr * self.last_epoch / self.warmup_epoch for lr in self.base_lrs]
+
+
+allow_in_checkpoints(ConstantWarmupScheduler, LinearWarmupScheduler)
 
 
 def build_lr_scheduler(optimizer: Optimizer, optim_cfg: CfgNode) -> LRScheduler:

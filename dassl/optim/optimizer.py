@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
+from dassl.utils.names import plain_name
 from dassl.utils.registry import check_availability
 
 logger = logging.getLogger(__name__)
@@ -67,15 +68,20 @@ def _staged_groups(model: nn.Module | Iterable[Any], optim_cfg: CfgNode) -> list
         return _staged_groups(model.module, optim_cfg)
     layers = optim_cfg.NEW_LAYERS
     layers = {layers} if isinstance(layers, str) else set(layers)
-    known = {name.split(".")[0] for name, _ in model.named_parameters()}
+    known = {_layer(name) for name, _ in model.named_parameters()}
     for layer in layers:
         check_availability(layer, known)
 
     base: list[nn.Parameter] = []
     new: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        (new if name.split(".")[0] in layers else base).append(parameter)
+        (new if _layer(name) in layers else base).append(parameter)
     return [{"params": base, "lr": optim_cfg.LR * optim_cfg.BASE_LR_MULT}, {"params": new}]
+
+
+def _layer(name: str) -> str:
+    """The child of the module that a parameter of this name belongs to, parametrised or not."""
+    return plain_name(name).removeprefix("parametrizations.").split(".")[0]
 
 
 def _warn_of_idle_settings(optim_cfg: CfgNode, staged_possible: bool) -> None:

@@ -1,21 +1,25 @@
 """Helpers: files, checkpoints, logs, meters, random numbers, registries."""
 
 from dassl.utils.checkpoint import (
+    allow_in_checkpoints,
     check_state_dict,
-    count_num_param,
     latest_checkpoint,
     load_checkpoint,
+    save_checkpoint,
+    write_checkpoint,
+)
+from dassl.utils.compat import (
+    check_isfile,
+    count_num_param,
     load_pretrained_weights,
     open_all_layers,
     open_specified_layers,
     resume_from_checkpoint,
-    save_checkpoint,
-    write_checkpoint,
+    tolist_if_not,
 )
 from dassl.utils.env import collect_env_info, git_commit, usable_cores
 from dassl.utils.files import (
     atomic_path,
-    check_isfile,
     listdir_nohidden,
     mkdir_if_missing,
     read_image,
@@ -26,8 +30,9 @@ from dassl.utils.files import (
 )
 from dassl.utils.logger import Logger, setup_logger
 from dassl.utils.meters import AverageMeter, MetricMeter
+from dassl.utils.names import plain_name
 from dassl.utils.progress import on_terminal, progress
-from dassl.utils.registry import Registry, check_availability, tolist_if_not
+from dassl.utils.registry import Registry, check_availability
 from dassl.utils.seed import get_rng_state, set_random_seed, set_rng_state
 
 __all__ = [
@@ -35,6 +40,7 @@ __all__ = [
     "Logger",
     "MetricMeter",
     "Registry",
+    "allow_in_checkpoints",
     "atomic_path",
     "check_availability",
     "check_isfile",
@@ -51,6 +57,7 @@ __all__ = [
     "on_terminal",
     "open_all_layers",
     "open_specified_layers",
+    "plain_name",
     "progress",
     "read_image",
     "read_json",

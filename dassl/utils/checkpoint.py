@@ -8,12 +8,12 @@ import os
 import pickle
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
-from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop, lr_scheduler
+from torch.optim import SGD, Adam, AdamW, RMSprop
+from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, StepLR
 
 from dassl.utils.files import atomic_path, write_text
 
@@ -22,17 +22,13 @@ logger = logging.getLogger(__name__)
 _REFUSED = r"(?:GLOBAL|class|global) ([\w.]+) "  # names the class in torch's message
 
 
-def _harmless_classes() -> list[Any]:
-    """What Dassl's files hold beside tensors: its warm-up's successor is an object that holds the optimiser.
+# What Dassl's files hold beside tensors: its warm-up's successor is an object that holds the optimiser.
+_harmless: list[Any] = [dict, defaultdict, SGD, Adam, AdamW, RMSprop, CosineAnnealingLR, MultiStepLR, StepLR]
 
-    Rebuilding objects of these classes runs no code of the file.
-    """
-    # dassl.optim itself imports dassl.utils.
-    from dassl.optim.lr_scheduler import ConstantWarmupScheduler, LinearWarmupScheduler
 
-    warmups = [ConstantWarmupScheduler, LinearWarmupScheduler]
-    schedulers = [lr_scheduler.CosineAnnealingLR, lr_scheduler.MultiStepLR, lr_scheduler.StepLR]
-    return [dict, defaultdict, SGD, Adam, AdamW, RMSprop, *schedulers, *warmups]
+def allow_in_checkpoints(*classes: type) -> None:
+    """Let checkpoints hold objects of these classes. Rebuilding one must run no code of the file."""
+    _harmless.extend(cls for cls in classes if cls not in _harmless)
 
 
 def write_checkpoint(state: Mapping[str, Any], fpath: str) -> None:
@@ -57,7 +53,7 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
     if not os.path.isfile(fpath):
         raise FileNotFoundError(f"No checkpoint file at {fpath!r}")
     try:
-        with torch.serialization.safe_globals(_harmless_classes()):
+        with torch.serialization.safe_globals(_harmless):
             checkpoint = torch.load(fpath, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
@@ -106,22 +102,6 @@ def save_checkpoint(
     logger.info("Checkpoint saved to %s", fpath)
 
 
-def resume_from_checkpoint(
-    fdir: str, model: nn.Module, optimizer: Optimizer | None = None, scheduler: Any = None
-) -> int:
-    """Load the checkpoint that the text file ``<fdir>/checkpoint`` names.
-
-    Returns:
-        The number of epochs behind it.
-    """
-    checkpoint = load_checkpoint(latest_checkpoint(fdir))
-    model.load_state_dict(checkpoint["state_dict"])
-    for part, key in ((optimizer, "optimizer"), (scheduler, "scheduler")):
-        if part is not None and checkpoint.get(key) is not None:
-            part.load_state_dict(checkpoint[key])
-    return int(checkpoint["epoch"])
-
-
 def latest_checkpoint(fdir: str) -> str:
     """The path that the text file ``<fdir>/checkpoint`` names.
 
@@ -146,55 +126,3 @@ def check_state_dict(
     if problems:
         shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise ValueError(f"The weights of {source} do not fit the model: {shown}")
-
-
-def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
-    """Load the tensors of a checkpoint that fit ``model`` by name and shape, and log the others.
-
-    Raises:
-        ValueError: none fits.
-    """
-    checkpoint = load_checkpoint(weight_path)
-    weights = checkpoint.get("state_dict", checkpoint)
-    weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    own = model.state_dict()
-    fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
-    if not fitting:
-        raise ValueError(f"No tensor of {weight_path!r} fits the model by name and shape: wrong checkpoint?")
-    model.load_state_dict({**own, **fitting})
-    logger.info("Loaded %d of %d tensors from %s", len(fitting), len(own), weight_path)
-    if discarded := sorted(set(weights) - set(fitting)):
-        logger.warning("Not loaded, for their name or shape: %s", ", ".join(discarded))
-
-
-def count_num_param(model: nn.Module | None = None, params: Iterable[torch.Tensor] | None = None) -> int:
-    """Number of entries of the parameters of ``model``, or of ``params``."""
-    if params is None:
-        assert model is not None, "model or params"
-        params = model.parameters()
-    return sum(parameter.numel() for parameter in params)
-
-
-def open_all_layers(model: nn.Module) -> None:
-    """Train every layer."""
-    model.train()
-    for parameter in model.parameters():
-        parameter.requires_grad = True
-
-
-def open_specified_layers(model: nn.Module, open_layers: str | Iterable[str]) -> None:
-    """Train the named children of ``model`` only; all others are frozen, in evaluation mode.
-
-    Raises:
-        ValueError: ``model`` has no child of that name.
-    """
-    if isinstance(model, nn.DataParallel):
-        model = model.module
-    layers = {open_layers} if isinstance(open_layers, str) else set(open_layers)
-    children = dict(model.named_children())
-    if unknown := layers - set(children):
-        raise ValueError(f"The model has no layer {sorted(unknown)}; it has {sorted(children)}")
-    for name, module in children.items():
-        module.train(name in layers)
-        for parameter in module.parameters():
-            parameter.requires_grad = name in layers

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,11 +29,6 @@ def user_cache() -> Path:
         return Path.home() / ".cache" / "dpc"
     except RuntimeError:  # a user without a home, as in some containers
         return Path(tempfile.gettempdir()) / f"dpc-{os.getuid()}"
-
-
-def check_isfile(fpath: str) -> bool:
-    """Whether ``fpath`` is a file."""
-    return os.path.isfile(fpath)
 
 
 def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
@@ -94,8 +90,8 @@ def atomic_path(fpath: str) -> Iterator[str]:
     fpath = os.path.abspath(fpath)
     folder, name = os.path.split(fpath)
     mkdir_if_missing(folder)
-    # The process id keeps two runs on the same folder apart.
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    # Two runs on the same folder must never meet, and containers repeat process ids.
+    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         _flush(temporary)

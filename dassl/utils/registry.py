@@ -24,11 +24,6 @@ def check_availability(requested: str, available: Iterable[str]) -> None:
         raise ValueError(f"{requested!r} is not available{suggestion(requested, available)}")
 
 
-def tolist_if_not(x: Any) -> list[Any]:
-    """``x`` if it is a list, else a list of it alone."""
-    return x if isinstance(x, list) else [x]
-
-
 class Registry:
     """Names for objects of one kind.
 

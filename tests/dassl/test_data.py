@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.utils.data import RandomSampler
 
-from dassl.data import DataManager, DatasetWrapper, build_data_loader, data_manager
+from dassl.data import DataManager, DatasetWrapper, build_data_loader, loader
 from dassl.data.data_manager import num_workers
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from dassl.data.samplers import build_sampler
@@ -96,9 +96,9 @@ def test_workers_scale_with_the_machine(images, monkeypatch):
         assert num_workers(tiny_cfg("out", images, "DATALOADER.NUM_WORKERS", asked)) == used
     monkeypatch.setattr(joblib, "cpu_count", lambda: 128)
     assert num_workers(tiny_cfg("out", images, "DATALOADER.NUM_WORKERS", -1)) == 16
-    monkeypatch.setattr(data_manager, "_FORKS", False)
+    monkeypatch.setattr(loader, "_FORKS", False)
     assert num_workers(tiny_cfg("out", images, "DATALOADER.NUM_WORKERS", -1)) == 0
-    monkeypatch.setattr(data_manager, "_FORKS", True)
+    monkeypatch.setattr(loader, "_FORKS", True)
     manager = DataManager(tiny_cfg("out", images, "DATALOADER.NUM_WORKERS", 64))
     assert manager.train_loader_x.num_workers == 5 and manager.test_loader.num_workers == 1  # batches
     with pytest.raises(ValueError, match=r"NUM_WORKERS.*-2"):

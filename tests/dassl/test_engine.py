@@ -245,3 +245,75 @@ def test_nothing_above_the_engine_is_imported():
 def test_settings_are_not_changed_by_a_run(images, tmp_path):
     trainer = tiny_trainer(tmp_path, images)
     assert trainer.cfg == tiny_cfg(tmp_path, images) and trainer.cfg.is_frozen()
+
+
+class Counting(TinyCoOp):
+    """Keeps a number beside its weights, in checkpoints and in the resume file."""
+
+    def __init__(self, cfg):
+        self.steps, self.order = 0, []
+        super().__init__(cfg)
+
+    def check_cfg(self, cfg):
+        super().check_cfg(cfg)
+        self.order.append("check_cfg")
+
+    def find_inputs(self):
+        assert self.output_dir == self.cfg.OUTPUT_DIR and self.device.type in ("cpu", "cuda")
+        assert self.dm is None
+        self.order.append("find_inputs")
+
+    def build_data_loader(self):
+        super().build_data_loader()
+        self.order.append("data")
+
+    def prepare(self):
+        self.steps = 100
+        self.order.append("prepare")
+
+    def load_weights(self, name, checkpoint, path):
+        super().load_weights(name, checkpoint, path)
+        self.order.append("load_weights")
+
+    def forward_backward(self, batch):
+        self.steps += 1
+        return super().forward_backward(batch)
+
+    def checkpoint_extras(self, name):
+        return {"steps": self.steps}
+
+    def load_checkpoint_extras(self, name, checkpoint, path):
+        self.order.append(f"extras of {name}")
+        assert path.endswith("model.pth.tar-2")
+        self.steps = checkpoint["steps"]
+
+
+def test_hooks_come_in_order(images, tmp_path):
+    trainer = Counting(tiny_cfg(tmp_path, images, "OPTIM.MAX_EPOCH", 2))
+    assert trainer.order == ["check_cfg", "find_inputs", "data"]
+    trainer.test()
+    assert trainer.order == ["check_cfg", "find_inputs", "data"]  # an evaluation needs no preparation
+    trainer.train()
+    assert trainer.steps == 108 and trainer.order[3:] == ["prepare"]
+    # a run that goes on from checkpoints alone, finished as it is
+    again = Counting(tiny_cfg(tmp_path, images, "OPTIM.MAX_EPOCH", 2))
+    again.train()
+    assert again.order[3:] == ["prepare", "load_weights", "extras of prompt_learner"] and again.steps == 108
+
+
+class Backwards(TinyCoOp):
+    """Shows the mini-batches of an epoch from the last to the first."""
+
+    def train_batches(self):
+        self.shown = list(self.train_loader_x)[::-1]
+        return self.shown
+
+
+def test_a_trainer_may_choose_its_batches(images, tmp_path):
+    trainer = Backwards(tiny_cfg(tmp_path, images, "OPTIM.MAX_EPOCH", 1))
+    seen = []
+    step = trainer.forward_backward
+    trainer.forward_backward = lambda batch: (seen.append(batch), step(batch))[1]
+    trainer.train()
+    assert len(seen) == trainer.num_batches == 4
+    assert all(a is b for a, b in zip(seen, trainer.shown, strict=True))

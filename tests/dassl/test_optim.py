@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from dassl.config import get_cfg_default
 from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import plain_name
 
 
 def optim_cfg(**options):
@@ -97,6 +99,55 @@ def test_staged_learning_rate():
         build_optimizer(model, cfg)
     with pytest.raises(ValueError, match="STAGED_LR"):
         build_optimizer(list(model.parameters()), cfg)
+
+
+class Doubled(nn.Module):
+    """A parametrisation, with a parameter of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, tensor):
+        return self.factor * tensor
+
+
+def test_staged_learning_rate_of_a_parametrised_module():
+    """Its layers are those that it had before."""
+    model = nn.ModuleDict({"film": nn.Linear(2, 2, bias=False), "body": nn.Linear(2, 2, bias=False)})
+    model.register_parameter("ctx", nn.Parameter(torch.zeros(3)))
+    original = model.ctx
+    parametrize.register_parametrization(model, "ctx", Doubled())
+    parametrize.register_parametrization(model["body"], "weight", Doubled())
+    cfg = optim_cfg(STAGED_LR=True, NEW_LAYERS=("ctx",), LR=1.0)
+    base, new = build_optimizer(model, cfg).param_groups
+    own = [model.parametrizations.ctx.original, model.parametrizations.ctx[0].factor]
+    assert {id(p) for p in new["params"]} == {id(p) for p in own} and original is own[0]
+    assert len(base["params"]) == 3
+    cfg.NEW_LAYERS = ("ctxx",)
+    with pytest.raises(ValueError, match="Did you mean 'ctx'"):
+        build_optimizer(model, cfg)
+    cfg.NEW_LAYERS = ("parametrizations",)
+    with pytest.raises(ValueError, match="Known: body, ctx, film"):
+        build_optimizer(model, cfg)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("ctx", "ctx"),
+        ("a.b.weight", "a.b.weight"),
+        ("parametrizations.ctx.original", "ctx"),
+        ("a.parametrizations.weight.original", "a.weight"),
+        ("a.1.parametrizations.weight.original1", "a.1.weight"),
+        ("a.parametrizations.weight.0.factor", "a.parametrizations.weight.0.factor"),
+        ("parametrizations_of.ctx.original", "parametrizations_of.ctx.original"),
+        ("parametrizations.ctx.originally", "parametrizations.ctx.originally"),
+        ("my_parametrizations.ctx.original", "my_parametrizations.ctx.original"),
+    ],
+)
+def test_plain_names(name, plain):
+    assert plain_name(name) == plain
 
 
 def test_wrong_names():

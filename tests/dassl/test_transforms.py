@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from dassl.config import get_cfg_default
-from dassl.data.transforms import AVAI_CHOICES, build_transform
+from dassl.data.transforms import AVAI_CHOICES, Compose, build_transform, is_fixed
 from dassl.data.transforms import functional as F
 from dassl.utils import read_image
 
@@ -98,3 +98,23 @@ def test_wrong_choices(cfg):
 def test_random_crop_of_a_small_image(cfg):
     with pytest.raises(ValueError, match="CROP_PADDING"):
         build_transform(cfg, True, ["random_crop"])(Image.new("RGB", (10, 10)))
+
+
+class SaysSo:
+    """An object of someone else's, whose word nothing is known of."""
+
+    def __call__(self, img):
+        return img
+
+    def is_fixed(self):
+        return True
+
+
+def test_only_a_pipeline_that_says_so_is_fixed():
+    cfg = get_cfg_default()
+    assert is_fixed(build_transform(cfg, True, ["normalize"]))
+    assert is_fixed(build_transform(cfg, False, ["normalize"]))
+    assert not is_fixed(build_transform(cfg, True, ["normalize", "random_flip"]))
+    fixed = Compose([])
+    for other in (SaysSo(), Compose([SaysSo()]), F.to_tensor, [fixed], [fixed, fixed], None):
+        assert not is_fixed(other)

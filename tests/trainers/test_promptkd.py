@@ -47,6 +47,12 @@ def test_the_teacher_sees_an_image_once_where_its_views_are_all_the_same(student
     assert count_teacher_images(varied, epochs=3) == 3 * len(varied.dm.dataset.train_x)
 
 
+def test_a_transform_of_ones_own(student: Callable[..., Any]) -> None:
+    trainer = student("INPUT.TRANSFORMS", "('normalize',)", "DATALOADER.TRAIN_X.DROP_LAST", "False")
+    trainer.dm.tfm_train = lambda img: img  # nothing is known of it: its views may differ
+    assert count_teacher_images(trainer, epochs=2) == 2 * len(trainer.dm.dataset.train_x)
+
+
 @pytest.mark.parametrize(("classes", "images", "names"), [("base", 9, 3), ("new", 9, 3), ("all", 18, 6)])
 def test_trains_on_all_classes_and_tests_those_that_are_asked_for(
     student: Callable[..., Any], classes: str, images: int, names: int

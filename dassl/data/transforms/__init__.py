@@ -1,6 +1,6 @@
 """Image transforms."""
 
-from dassl.data.transforms.augment import Compose, accepts_generator, seedable
+from dassl.data.transforms.augment import Compose, accepts_generator, is_fixed, seedable
 from dassl.data.transforms.transforms import AVAI_CHOICES, INTERPOLATION_MODES, build_transform
 
 __all__ = [
@@ -9,5 +9,6 @@ __all__ = [
     "Compose",
     "accepts_generator",
     "build_transform",
+    "is_fixed",
     "seedable",
 ]

@@ -94,6 +94,14 @@ class Compose:
         return " -> ".join(map(repr, self.transforms))
 
 
+def is_fixed(transform: Any) -> bool:
+    """Whether ``transform`` gives the same view every time and its ``repr`` says which.
+
+    Only a `Compose` that says so is known to; any other callable, or a list of transforms, is not.
+    """
+    return isinstance(transform, Compose) and transform.is_fixed()
+
+
 class RandomResizedCrop:
     """Cut out a random rectangle and resize it to ``size`` = (H, W).
 

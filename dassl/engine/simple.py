@@ -1,0 +1,242 @@
+"""A trainer that reads its data and settings from the configuration."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import time
+from datetime import timedelta
+from typing import Any
+
+import torch
+from yacs.config import CfgNode
+
+from dassl.config import relevant_settings
+from dassl.data import DataManager
+from dassl.engine import resume
+from dassl.engine.base import TrainerBase
+from dassl.engine.report import LogitRecorder, append_result
+from dassl.evaluation import build_evaluator
+from dassl.utils import check_availability, progress
+
+logger = logging.getLogger(__name__)
+
+
+class SimpleTrainer(TrainerBase):
+    """Builds data, model and evaluator from ``cfg``; evaluates, saves and resumes.
+
+    ``data_manager`` takes the place of the one that ``cfg`` describes.
+
+    A subclass implements ``build_model`` (which calls ``register_model``) and ``run_epoch``, and may override
+    ``check_cfg``, ``build_data_loader`` and the hooks of ``TrainerBase``.
+    """
+
+    model: Any
+    scaler: Any = None  # a gradient scaler that a subclass sets is part of the resume file
+
+    def __init__(self, cfg: CfgNode, data_manager: Any = None) -> None:
+        super().__init__()
+        _check_common_settings(cfg)
+        self.check_cfg(cfg)
+        use_cuda = cfg.USE_CUDA and torch.cuda.is_available()
+        self.device = torch.device("cuda" if use_cuda else "cpu")
+        self.max_epoch = cfg.OPTIM.MAX_EPOCH
+        self.output_dir = cfg.OUTPUT_DIR
+        self.cfg = cfg
+        self.dm: Any = data_manager
+        self.find_inputs()
+        self.build_data_loader()
+        self.build_model()
+        if not self.get_model_names():  # nothing to train or load, such as zero-shot
+            self.epochs_trained = 0
+        self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        """Raise a ``ValueError`` when the trainer cannot work with ``cfg``."""
+
+    def find_inputs(self) -> None:
+        """Find the files of other runs that this one builds on, before any data is read.
+
+        Raises:
+            FileNotFoundError: one is not there; names the setting that leads to it.
+        """
+
+    def build_data_loader(self) -> None:
+        """Create the data manager ``dm``, unless there is one, and take over its loaders and facts."""
+        dm = self.dm = self.dm or self.build_data_manager()
+        self.train_loader_x = dm.train_loader_x
+        self.train_loader_u = dm.train_loader_u
+        self.val_loader = dm.val_loader
+        self.test_loader = dm.test_loader
+        self.num_classes = dm.num_classes
+        self.num_source_domains = dm.num_source_domains
+        self.lab2cname = dm.lab2cname
+
+    def build_data_manager(self) -> DataManager:
+        """Read the data set and build its loaders."""
+        return DataManager(self.cfg)
+
+    def build_model(self) -> None:
+        """Build ``model``, optimiser and scheduler, and register them."""
+        raise NotImplementedError(f"{type(self).__name__} must implement build_model")
+
+    def train(self) -> None:  # type: ignore[override]
+        """Train from where the last run stopped, or from the start."""
+        if self.max_epoch < 1:
+            raise ValueError(f"OPTIM.MAX_EPOCH must be at least 1 to train, got {self.max_epoch}")
+        super().train(self.start_epoch, self.max_epoch)
+
+    # Hooks
+
+    def prepare(self) -> None:
+        """Make what training needs and an evaluation does not.
+
+        Called before the first epoch, and before an interrupted run is restored: ``load_extra_state`` finds
+        what is made here.
+        """
+
+    def before_train(self) -> None:
+        self.prepare()
+        directory = self.cfg.RESUME or self.output_dir
+        self.start_epoch = self.epochs_trained = self.resume_model_if_exist(directory)
+        if self.start_epoch:
+            logger.info("Resuming %s after epoch %d of %d", directory, self.start_epoch, self.max_epoch)
+        elif self.cfg.RESUME:
+            raise FileNotFoundError(f"RESUME {directory!r} holds no run to resume")
+        if self.cfg.TRAIN.TENSORBOARD:
+            self.init_writer(os.path.join(self.output_dir, "tensorboard"))
+        self.time_start = time.time()
+
+    def before_epoch(self) -> None:
+        set_epoch = getattr(self.dm, "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(self.epoch)
+
+    def after_epoch(self) -> None:
+        last_epoch = self.epoch + 1 == self.max_epoch
+        frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
+        if self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST:
+            result = self.test(split="val")
+            if result > self.best_result:
+                self.best_result = result
+                self.save_model(
+                    self.epoch, self.output_dir, val_result=result, model_name="model-best.pth.tar"
+                )
+        if last_epoch or (frequency > 0 and (self.epoch + 1) % frequency == 0):
+            self.save_model(self.epoch, self.output_dir)
+
+    def after_train(self) -> None:
+        # Existing scripts count the results behind a line that is exactly this.
+        logger.info("Finish training")
+        logger.info("Training took %s", timedelta(seconds=round(time.time() - self.time_start)))
+        if not self.cfg.TEST.NO_TEST:
+            if self.cfg.TEST.FINAL_MODEL == "best_val":
+                self.epochs_trained = None
+                self.load_model(self.output_dir)
+            self.test()
+        self.close_writer()
+
+    # Checkpoints
+
+    def checkpoint_origin(self) -> dict[str, Any]:
+        return {"settings": relevant_settings(self.cfg)}
+
+    def save_resume_point(self) -> None:
+        resume.save_resume_file(self, self.cfg, self.output_dir, self.epoch + 1)
+
+    def remove_resume_point(self) -> None:
+        resume.remove_resume_file(self.output_dir)
+
+    def resume_model_if_exist(self, directory: str) -> int:
+        """Go on from the resume file in ``directory``, else from its last checkpoints (not bit for bit).
+
+        Returns:
+            The number of epochs behind it, 0 if there is nothing.
+
+        Raises:
+            ValueError: what is there belongs to a run with other settings.
+        """
+        if self.get_model_names() and os.path.exists(resume.resume_path(directory)):
+            return resume.load_resume_file(self, self.cfg, directory)
+        epoch = super().resume_model_if_exist(directory)
+        if 0 < epoch < self.max_epoch:
+            logger.warning(
+                "%s has checkpoints but no %s: after epoch %d the random numbers are not those of an "
+                "uninterrupted run", directory, resume.RESUME_FILE, epoch,
+            )  # fmt: skip
+        return epoch
+
+    def check_resumable(self, checkpoint: dict[str, Any], path: str) -> None:
+        """Refuse a checkpoint of a run with other settings, where it says so."""
+        if "settings" in checkpoint:
+            resume.check_settings(checkpoint["settings"], self.cfg, path)
+
+    # Evaluation
+
+    @torch.no_grad()
+    def test(self, split: str | None = None) -> float:
+        """Evaluate the current weights.
+
+        Args:
+            split: ``val`` (``test`` when the data set has no validation images) or ``test``; None takes
+                ``cfg.TEST.SPLIT``.
+
+        Returns:
+            The first result of the evaluator.
+        """
+        self.set_model_mode("eval")
+        self.evaluator.reset()
+        split = split or self.cfg.TEST.SPLIT
+        if split == "val" and self.val_loader is None:
+            logger.warning("The data set has no validation images: the test images are used instead")
+            split = "test"
+        loader = self.val_loader if split == "val" else self.test_loader
+        assert loader is not None
+        logger.info("Evaluating the %s split", split)
+
+        recorder = LogitRecorder() if self.cfg.TEST.SAVE_LOGITS else None
+        batches = self.test_batches(loader)
+        with progress(f"Evaluating {split}", len(batches)) as bar:
+            for batch in batches:
+                logits, labels = self.test_step(batch)
+                self.evaluator.process(logits, labels)
+                if recorder is not None:
+                    recorder.add(batch["impath"], labels, logits)
+                bar.update()
+        results = self.evaluator.evaluate()
+        if recorder is not None:
+            path = os.path.join(self.output_dir, "logits.npz")
+            recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
+        for name, value in results.items():
+            self.write_scalar(f"{split}/{name}", value, self.epoch)
+        append_result(self.cfg, self.dm.dataset.name, split, self.epochs_trained, results)
+        return next(iter(results.values()))
+
+    def test_batches(self, loader: Any) -> Any:
+        """What an evaluation goes through: the batches of ``loader``, or a list made from them."""
+        return loader
+
+    def test_step(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits [B, C] and labels [B] of a batch of ``test_batches``, on the device."""
+        images, labels = self.parse_batch_test(batch)
+        return self.model_inference(images), labels
+
+    def model_inference(self, input: torch.Tensor) -> torch.Tensor:
+        return self.model(input)
+
+    def parse_batch_test(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images [B, 3, H, W] and labels [B] on the device."""
+        return self._to_device(batch["img"]), self._to_device(batch["label"])
+
+    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.device, non_blocking=True)
+
+
+def _check_common_settings(cfg: CfgNode) -> None:
+    check_availability(cfg.TEST.SPLIT, ["test", "val"])
+    check_availability(cfg.TEST.FINAL_MODEL, ["last_step", "best_val"])
+    if cfg.TRAIN.PRINT_FREQ < 1:
+        raise ValueError(f"TRAIN.PRINT_FREQ must be at least 1, got {cfg.TRAIN.PRINT_FREQ}")
+    if cfg.TRAIN.TENSORBOARD and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError("TRAIN.TENSORBOARD is True, but the package tensorboard is not installed")
