@@ -25,6 +25,7 @@ from torch import Tensor
 from yacs.config import CfgNode as CN
 
 import train
+from dassl.data.datasets import DATASET_REGISTRY
 from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.checkpoint import BEST, find_checkpoint
@@ -47,8 +48,8 @@ class NamedClasses:
     train_loader_x = train_loader_u = val_loader = test_loader = None
     num_source_domains = 0
 
-    def __init__(self, dataset: str, classnames: Sequence[str]) -> None:
-        self.dataset = SimpleNamespace(name=dataset, classnames=list(classnames))
+    def __init__(self, dataset: str, template: str, classnames: Sequence[str]) -> None:
+        self.dataset = SimpleNamespace(name=dataset, template=template, classnames=list(classnames))
         self.num_classes = len(classnames)
         self.lab2cname = dict(enumerate(classnames))
 
@@ -105,7 +106,8 @@ def load_run(directory: Path, classnames: Sequence[str], epoch: int | None, opti
         raise ValueError(f"--classes needs two or more different names, got {', '.join(classnames)}")
     checkpoint, epoch = read_run(directory, epoch)
     cfg = settings_of(checkpoint, options)
-    data = NamedClasses(checkpoint["dataset"], classnames or checkpoint["classnames"])
+    template = DATASET_REGISTRY.get(cfg.DATASET.NAME).template
+    data = NamedClasses(checkpoint["dataset"], template, classnames or checkpoint["classnames"])
     try:
         trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)(cfg, data)
     except FileNotFoundError as error:

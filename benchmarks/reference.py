@@ -22,11 +22,10 @@ from torch import Tensor
 
 from clip import CLIP
 from clip.model import ResidualAttentionBlock
-from trainers.base import PromptTrainer
 from trainers.cocoop import CoCoOp, ConditionalLearner
-from trainers.dpc import DPC
-from trainers.promptkd import PromptKD
-from trainers.prompts import PromptLearner, TextPrompts
+from trainers.core import PromptLearner, PromptTrainer, TextPrompts
+from trainers.plugins.dpc import DPC
+from trainers.promptkd.trainer import PromptKD
 from trainers.promptsrc import PromptSRC
 
 
@@ -55,7 +54,7 @@ class Path77:
 
     def step(self, batch: Mapping[str, Any]) -> int:
         """One update on a batch with ``img`` [L, 3, H, W] and ``label`` [L]; returns L."""
-        with self.trainer.autocast():
+        with self.trainer.precision.autocast():
             loss = self.loss(batch)
         self.trainer._update(loss)
         loss.item()

@@ -38,7 +38,7 @@ from clip import CLIP, Architecture  # noqa: E402
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum  # noqa: E402
 from dassl.engine import build_trainer  # noqa: E402
 from trainers import promptsrc  # noqa: E402
-from trainers.dpc.loader import Ranking  # noqa: E402
+from trainers.plugins.dpc.batches import Ranking  # noqa: E402
 
 VIT_B16 = Architecture(
     embed_dim=512,
@@ -127,9 +127,7 @@ def make_trainer(method: str, classes: int, folder: Path, device: str, *options:
         arguments["TRAINER.DPC.BACKBONE_DIR"] = untrained(backbone)
     words = [str(word) for pair in arguments.items() for word in pair]
     args = train.parse_arguments([*words, *map(str, options)])
-    # The averaged frozen text features are computed once a run: one template does.
-    with patch.object(promptsrc, "ENSEMBLE_TEMPLATES", promptsrc.ENSEMBLE_TEMPLATES[:1]):
-        trainer = build_trainer(train.setup_cfg(args))
+    trainer = build_trainer(train.setup_cfg(args))
     if method != backbone:
         rank = trainer.rank
         # Random weights give all images the same hard negatives. Other scores give a step about as many
@@ -150,12 +148,14 @@ def spread_out(ranking: Ranking) -> Ranking:
 def training_steps(trainer: Any) -> Iterator[dict[str, Any]]:
     """Batches of the trainer's own loader, endlessly; each is meant for ``forward_backward``."""
     trainer.epoch = 0
-    trainer.before_train()
+    # The averaged frozen text features are computed once a run: one template does.
+    with patch.object(promptsrc, "ENSEMBLE_TEMPLATES", promptsrc.ENSEMBLE_TEMPLATES[:1]):
+        trainer.before_train()
     trainer.set_model_mode("train")
     while True:
         trainer.before_epoch()
         trainer.num_batches = len(trainer.train_loader_x)
-        for i, batch in enumerate(trainer.train_loader_x):
+        for i, batch in enumerate(trainer.train_batches()):
             trainer.batch_idx = i
             yield batch
         trainer.epoch += 1
@@ -182,7 +182,7 @@ def measure_plain(
 ) -> Cost:
     """The plain path's cost, on ``batch`` with labels among the classes."""
     trainer = make_trainer(method, classes, folder, device)
-    trainer.set_model_mode("train")
+    next(training_steps(trainer))  # what a plain step needs is there, and the model in training mode
     plain = reference.Path77(trainer)
     batch = {"img": batch["img"], "label": batch["label"] % classes}
     if device == "cpu":  # its steps are long, and the process is warm

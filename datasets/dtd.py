@@ -8,6 +8,7 @@ from datasets.fetch.sources import Source, on_drive
 @DATASET_REGISTRY.register()
 class DescribableTextures(FewShotBenchmark):
     dataset_dir = "dtd"
+    template = "{} texture."
     image_dir = "images"
     split_file = "split_zhou_DescribableTextures.json"
     example = "banded/banded_0002.jpg"

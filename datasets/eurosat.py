@@ -10,6 +10,7 @@ _MIRROR = "https://huggingface.co/datasets/torchgeo/eurosat/resolve"
 @DATASET_REGISTRY.register()
 class EuroSAT(FewShotBenchmark):
     dataset_dir = "eurosat"
+    template = "a centered satellite photo of {}."
     image_dir = "2750"
     split_file = "split_zhou_EuroSAT.json"
     example = "AnnualCrop/AnnualCrop_1.jpg"

@@ -15,6 +15,7 @@ _ARCHIVE = "fgvc-aircraft-2013b/data"
 @DATASET_REGISTRY.register()
 class FGVCAircraft(FewShotBenchmark):
     dataset_dir = "fgvc_aircraft"
+    template = "a photo of a {}, a type of aircraft."
     image_dir = "images"
     lists = ("variants.txt", *_LISTS.values())
     example = "0034309.jpg"

@@ -8,6 +8,7 @@ from datasets.fetch.sources import Source, on_drive
 @DATASET_REGISTRY.register()
 class Food101(FewShotBenchmark):
     dataset_dir = "food-101"
+    template = "a photo of {}, a type of food."
     image_dir = "images"
     split_file = "split_zhou_Food101.json"
     example = "apple_pie/1005649.jpg"

@@ -14,6 +14,7 @@ from datasets.split_file import Split
 @DATASET_REGISTRY.register()
 class ImageNet(FewShotBenchmark):
     dataset_dir = "imagenet"
+    is_source = True
     image_dir = "images"
     lists = ("images/train", "images/val", "classnames.txt")
     example = "train/n01440764/n01440764_18.JPEG"

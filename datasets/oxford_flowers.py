@@ -17,6 +17,7 @@ _HOME = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"
 @DATASET_REGISTRY.register()
 class OxfordFlowers(FewShotBenchmark):
     dataset_dir = "oxford_flowers"
+    template = "a photo of a {}, a type of flower."
     image_dir = "jpg"
     split_file = "split_zhou_OxfordFlowers.json"
     example = "image_00001.jpg"

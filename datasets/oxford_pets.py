@@ -25,6 +25,7 @@ def _parse(line: str) -> Item:
 @DATASET_REGISTRY.register()
 class OxfordPets(FewShotBenchmark):
     dataset_dir = "oxford_pets"
+    template = "a photo of a {}, a type of pet."
     image_dir = "images"
     split_file = "split_zhou_OxfordPets.json"
     example = "Abyssinian_1.jpg"

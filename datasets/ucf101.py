@@ -20,6 +20,7 @@ def action_name(action: str) -> str:
 @DATASET_REGISTRY.register()
 class UCF101(FewShotBenchmark):
     dataset_dir = "ucf101"
+    template = "a photo of a person doing {}."
     image_dir = "UCF-101-midframes"
     split_file = "split_zhou_UCF101.json"
     example = "Apply_Eye_Makeup/v_ApplyEyeMakeup_g01_c01.jpg"

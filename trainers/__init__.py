@@ -1,43 +1,38 @@
-"""One file per method over one shared base (`trainers.base`); DPC on top of any of them (`trainers.dpc`)."""
+"""One file a method over one spine (`trainers.core`), and what is put in front of any (`trainers.plugins`).
+
+A method is listed by importing its module; ``<Method>_DPC`` follows by itself.
+"""
 
 import copy
+from typing import Any
 
 from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY
-from trainers.cocoop import CoCoOp
-from trainers.coop import CoOp
-from trainers.ivlp import IVLP
-from trainers.maple import MaPLe
-from trainers.promptkd import PromptKD
-from trainers.promptsrc import PromptSRC
-from trainers.vpt import VPT
-from trainers.with_dpc import IVLP_DPC, CoCoOp_DPC, CoOp_DPC, MaPLe_DPC, PromptKD_DPC, PromptSRC_DPC
-from trainers.zsclip import ZeroshotCLIP, ZeroshotCLIP2
+from trainers import cocoop, coop, ivlp, kgcoop, maple, promptkd, promptsrc, vpt, zsclip  # noqa: F401
+from trainers.core import PromptTrainer
+from trainers.plugins import on_top
+from trainers.plugins.dpc import DPC
 
-__all__ = [
-    "IVLP",
-    "IVLP_DPC",
-    "VPT",
-    "CoCoOp",
-    "CoCoOp_DPC",
-    "CoOp",
-    "CoOp_DPC",
-    "MaPLe",
-    "MaPLe_DPC",
-    "PromptKD",
-    "PromptKD_DPC",
-    "PromptSRC",
-    "PromptSRC_DPC",
-    "ZeroshotCLIP",
-    "ZeroshotCLIP2",
-    "extend_cfg",
-]
+for _name in TRAINER_REGISTRY.registered_names():
+    _method = TRAINER_REGISTRY.get(_name)
+    if issubclass(_method, PromptTrainer) and not issubclass(_method, DPC):
+        on_top(DPC, _method)
+
+
+def __getattr__(name: str) -> Any:
+    """Every trainer under its registered name."""
+    if name in TRAINER_REGISTRY:
+        return TRAINER_REGISTRY.get(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def extend_cfg(cfg: CN) -> None:
     """Add the options of every trainer of this package below ``cfg.TRAINER``."""
     for name in TRAINER_REGISTRY.registered_names():
-        for owner in TRAINER_REGISTRY.get(name).__mro__:
+        for owner in reversed(TRAINER_REGISTRY.get(name).__mro__):
             for node, options in vars(owner).get("OPTIONS", {}).items():
-                cfg.TRAINER[node] = copy.deepcopy(options)
+                if isinstance(options, CN):
+                    cfg.TRAINER.setdefault(node, CN()).update(copy.deepcopy(options))
+                else:
+                    cfg.TRAINER[node] = options

@@ -100,8 +100,8 @@ class PromptSRC(IVLP):
             return
         if "mean_prompts" not in checkpoint:
             raise ValueError(
-                f"{path!r} lacks the mean of the prompts over its {checkpoint['epoch']} epochs, which the last "
-                "epoch ends with, and so no run can go on from it: train again in another --output-dir"
+                f"{path!r} lacks the mean of the prompts over its {checkpoint['epoch']} epochs, which the "
+                "last epoch ends with, so no run can go on from it: train again in another --output-dir"
             )
         self.mean_prompts = checkpoint["mean_prompts"]
 

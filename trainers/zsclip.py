@@ -17,6 +17,7 @@ class ZeroshotCLIP(CLIPTrainer):
     """CLIP with the data set's template (Eq. 1 of the DPC paper)."""
 
     OPTIONS: dict[str, CN] = {}
+    READS = ("DATASET.TEMPLATE",)
 
     def templates(self) -> list[str]:
         return [template_of(self.cfg, self.dm.dataset)]

@@ -40,6 +40,7 @@ _C.DATASET.ROOT = ""  # folder that holds the data sets
 _C.DATASET.NAME = ""  # registered name of the data set
 _C.DATASET.SOURCE_DOMAINS = ()  # names of the training domains, where a data set has domains
 _C.DATASET.TARGET_DOMAINS = ()  # names of the test domains, where a data set has domains
+_C.DATASET.TEMPLATE = ""  # prompt of a class name, such as "a photo of a {}."; "": the data set's own
 _C.DATASET.NUM_SHOTS = -1  # training images per class; below 1: all of them
 _C.DATASET.SUBSAMPLE_CLASSES = "all"  # all, base (first half of the labels, rounded up) or new (the rest)
 
@@ -69,6 +70,8 @@ _C.MODEL.INIT_WEIGHTS = ""  # checkpoint file to start from; "": none
 _C.MODEL.BACKBONE = CN()
 _C.MODEL.BACKBONE.NAME = ""  # architecture of the backbone
 _C.MODEL.BACKBONE.PATH = ""  # file of the backbone's weights; "": where NAME's are usually found
+_C.MODEL.BACKBONE.ACTIVATION = ""  # gelu or quick_gelu, where the weights' file is of unknown origin
+_C.MODEL.BACKBONE.HEAD_WIDTH = 0  # width of an attention head of its image tower, likewise; 0: not said
 _C.MODEL.HEAD = CN()
 _C.MODEL.HEAD.NAME = ""  # head on top of the backbone, for trainers that have a choice
 

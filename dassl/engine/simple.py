@@ -17,6 +17,7 @@ from dassl.data import DataManager
 from dassl.engine import resume
 from dassl.engine.base import TrainerBase
 from dassl.engine.report import LogitRecorder, append_result
+from dassl.engine.runtime import find_runtime
 from dassl.evaluation import build_evaluator
 from dassl.utils import check_availability, progress
 
@@ -39,8 +40,8 @@ class SimpleTrainer(TrainerBase):
         super().__init__()
         _check_common_settings(cfg)
         self.check_cfg(cfg)
-        use_cuda = cfg.USE_CUDA and torch.cuda.is_available()
-        self.device = torch.device("cuda" if use_cuda else "cpu")
+        self.runtime = find_runtime(cfg.USE_CUDA)
+        self.device = self.runtime.device
         self.max_epoch = cfg.OPTIM.MAX_EPOCH
         self.output_dir = cfg.OUTPUT_DIR
         self.cfg = cfg
@@ -240,3 +241,8 @@ def _check_common_settings(cfg: CfgNode) -> None:
         raise ValueError(f"TRAIN.PRINT_FREQ must be at least 1, got {cfg.TRAIN.PRINT_FREQ}")
     if cfg.TRAIN.TENSORBOARD and importlib.util.find_spec("tensorboard") is None:
         raise ValueError("TRAIN.TENSORBOARD is True, but the package tensorboard is not installed")
+    if int(processes := os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError(
+            f"WORLD_SIZE is {processes}, but a run is one process, and several would write the same files: "
+            "start train.py without torchrun"
+        )

@@ -20,7 +20,7 @@ from benchmarks.step_time import (
     training_steps,
 )
 from tests.conftest import TINY
-from trainers.dpc.loader import Ranking
+from trainers.plugins.dpc.batches import Ranking
 
 CPU = torch.device("cpu")
 CLASSES = 12

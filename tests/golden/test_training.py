@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 import train
 from tests.golden.commands import manifest, run
-from trainers.base import PromptTrainer
-from trainers.dpc import mixin
+from trainers.core import PromptTrainer
+from trainers.plugins.dpc import plugin
 
 RECORDS = (
     "train/coop_ctx4", "train/coop_ctx4_scratch", "train/coop_csc16_base", "train/cocoop", "train/ivlp",
@@ -129,8 +129,8 @@ def test_dpc_steps_on_a_fixed_mini_batch(
     words = translated(manifest(golden)["dpc/minibatch_coop"]["command"].replace("<w>", str(w)))
     words += ["TRAINER.DPC.VARIANT", variant, "OPTIM.WARMUP_EPOCH", "-1"]
     trainer = train.build_trainer(train.setup_cfg(train.parse_arguments(words)))
-    loss = mixin.contrastive_loss
-    monkeypatch.setattr(mixin, "contrastive_loss", lambda logits, _: loss(logits, "mean"))
+    loss = plugin.contrastive_loss
+    monkeypatch.setattr(plugin, "contrastive_loss", lambda logits, _: loss(logits, "mean"))
     images, labels = torch.from_numpy(record["images_f32"]), torch.from_numpy(record["labels"])
     batch = {"img": images, "label": labels, "query_features": None}
     trainer.set_model_mode("train")

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 import trainers
 from clip import CLIP, tokenize
 from dassl.engine import TRAINER_REGISTRY
-from trainers.base import PromptTrainer
-from trainers.dpc import DPC
+from trainers.core import PromptTrainer
+from trainers.plugins.dpc import DPC
 
 Build = Callable[..., Any]
 
@@ -35,6 +35,8 @@ class Case:
 
 
 WORDS = "a photo of a"
+PAPER = ("TRAINER.DPC.VARIANT", "paper")
+DIRECT = ("TRAINER.DPC.VARIANT", "direct")
 CASES = [
     Case("CoOp", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
     Case(
@@ -53,17 +55,24 @@ CASES = [
     Case("IVLP", (), ("TRAINER.IVLP.PROMPT_DEPTH_TEXT", "1")),
     Case("MaPLe", (), ("TRAINER.MAPLE.PROMPT_DEPTH", "1")),
     Case("PromptSRC", ("TRAINER.PROMPTSRC.GPA_MEAN", "1"), ("TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT", "1")),
+    Case("KgCoOp", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
     Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
-    Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4", "TRAINER.DPC.VARIANT", "released")),
+    Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4", *PAPER), ("TRAINER.COOP.CTX_INIT", WORDS)),
+    Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4", *DIRECT), ("TRAINER.COOP.CTX_INIT", WORDS)),
     Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4", "TRAINER.DPC.HARD_NEGATIVES", "False")),
+    Case("KgCoOp_DPC", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
     Case("CoCoOp_DPC", ("TRAINER.COCOOP.N_CTX", "4"), ("TRAINER.COCOOP.CTX_INIT", WORDS)),
-    Case("IVLP_DPC", (), ("TRAINER.IVLP.PROMPT_DEPTH_TEXT", "1")),
-    Case("MaPLe_DPC", ("TRAINER.DPC.WEIGHT_BASE", "1.0"), ("TRAINER.MAPLE.PROMPT_DEPTH", "1")),
+    Case("VPT_DPC", ("TRAINER.VPT.PROMPT_DEPTH_VISION", "2"), ("TRAINER.VPT.CTX_INIT", WORDS)),
+    Case("IVLP_DPC", PAPER, ("TRAINER.IVLP.PROMPT_DEPTH_TEXT", "1")),
+    Case("MaPLe_DPC", (), ("TRAINER.MAPLE.PROMPT_DEPTH", "1")),
+    Case("MaPLe_DPC", PAPER, ("TRAINER.MAPLE.PROMPT_DEPTH", "1")),
     Case("PromptKD", ("TRAINER.PROMPTKD.PROMPT_DEPTH_VISION", "2")),
     Case("PromptKD_DPC"),
-    Case("PromptKD_DPC", ("TRAINER.DPC.VARIANT", "released")),
-    Case("PromptKD_DPC", ("TRAINER.DPC.DECOUPLING", "False", "TRAINER.DPC.QUERY", "student")),
+    Case("PromptKD_DPC", PAPER),
+    Case("PromptKD_DPC", DIRECT),
+    Case("PromptKD_DPC", (*PAPER, "TRAINER.DPC.DECOUPLING", "False", "TRAINER.DPC.QUERY", "student")),
     Case("PromptSRC_DPC", ("TRAINER.PROMPTSRC.GPA_MEAN", "1"), ("TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT", "1")),
+    Case("PromptSRC_DPC", ("TRAINER.PROMPTSRC.GPA_MEAN", "1", *PAPER)),
 ]
 ids = [f"{case.trainer}{'-' + case.options[-1] if case.options else ''}" for case in CASES]
 every_case = pytest.mark.parametrize("case", CASES, ids=ids)
@@ -100,7 +109,7 @@ def one_step(trainer: Any) -> None:
     trainer.before_epoch()
     trainer.set_model_mode("train")
     trainer.num_batches = len(trainer.train_loader_x)
-    trainer.forward_backward(next(iter(trainer.train_loader_x)))
+    trainer.forward_backward(next(iter(trainer.train_batches())))
 
 
 def tuned(trainer: Any) -> dict[str, torch.Tensor]:

@@ -61,7 +61,8 @@ class Scope:
             ValueError: ``subset`` is none of these.
         """
         if subset not in SUBSETS:
-            raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of {', '.join(SUBSETS)}")
+            choices = ", ".join(SUBSETS)
+            raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of {choices}")
         base = -(-len(self.names) // 2)
         start, end = {"all": (0, len(self.names)), "base": (0, base), "new": (base, len(self.names))}[subset]
         return replace(self, names=self.names[start:end], subset=subset, first=self.first + start)
@@ -84,5 +85,3 @@ class Scope:
         if tuned_on is None:
             return self.subset == "base" or (self.subset == "all" and self.is_source)
         return self.is_of(tuned_on.dataset) and set(self.names) <= set(tuned_on.names)
-
-

@@ -1,4 +1,4 @@
-"""What every prompt-tuning method shares: a frozen CLIP, a prompt learner, the steps of training, checkpoints.
+"""What every prompt-tuning method shares: a frozen CLIP, a prompt learner, steps of training, checkpoints.
 
 A method is a `PromptTrainer` that says which `PromptLearner` it tunes and, where it differs, which losses. A
 plug-in is one too, put in front of a method: ``class CoOp_DPC(DPC, CoOp)``.
@@ -21,6 +21,7 @@ from yacs.config import CfgNode as CN
 import clip
 from clip import CLIP
 from dassl.engine.features import FeatureTrainer
+from dassl.engine.idle import warn_of_idle_settings
 from dassl.engine.runtime import check_precision, supported_precision
 from dassl.evaluation import build_evaluator
 from dassl.metrics import compute_accuracy
@@ -44,9 +45,16 @@ class StepOutput(NamedTuple):
 
 
 class CLIPTrainer(FeatureTrainer):
-    """A trainer that classifies by CLIP's features, tuned or not."""
+    """A trainer that classifies by CLIP's features, tuned or not.
+
+    Attributes:
+        READS: settings among `dassl.engine.idle.OPTIONAL` that have an effect on it.
+    """
+
+    READS: tuple[str, ...] = ()
 
     def check_cfg(self, cfg: CN) -> None:
+        warn_of_idle_settings(cfg, self.READS)
         if cfg.DATASET.TEMPLATE:
             check_template(cfg.DATASET.TEMPLATE)
 
@@ -142,6 +150,20 @@ class PromptTrainer(CLIPTrainer):
         exact = self.precision.towers == torch.float32
         clip_model = self.model.clip if exact else load_clip(self.cfg).to(self.device)
         return ensemble_features(clip_model, self.scope.names, templates, normalize_each)
+
+    def prepare(self) -> None:
+        super().prepare()
+        if self.cfg.TEST.FINAL_MODEL == "best_val" and self._selects_on_test_images():
+            logger.warning(
+                "TEST.FINAL_MODEL is best_val, but the val split is of test images: the model is selected on "
+                "test images (TEST.FINAL_MODEL last_step selects none)"
+            )
+
+    def _selects_on_test_images(self) -> bool:
+        if self.val_loader is None:
+            return True
+        tested = {item.impath for item in self.dm.dataset.test}
+        return any(item.impath in tested for item in self.val_loader.dataset.data_source)
 
     # -- a training step, from top to bottom ------------------------------------------------------------
 

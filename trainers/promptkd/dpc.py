@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,14 +21,14 @@ from trainers.promptkd.trainer import PromptKD
 
 @dataclass(frozen=True)
 class ReleasedStudent(Reading):
-    """The authors' code on PromptKD weights the text context alone; new classes see P's text and projection."""
+    """The authors' code on PromptKD: the text context alone is weighted; new classes see P's text."""
 
     def rule(self, name: str, weight_base: float, weight_new: float) -> Rule:
         base = weight_base if name == "ctx" else 1.0
         return super().rule(name, base, weight_new if name.startswith("vision") else 0.0)
 
 
-_RELEASED = ReleasedStudent(**{**vars(RELEASED), "augments_negatives": False})
+_RELEASED = ReleasedStudent(**vars(replace(RELEASED, augments_negatives=False)))
 
 
 @TRAINER_REGISTRY.register()

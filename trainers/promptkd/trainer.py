@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -142,14 +141,6 @@ class PromptKD(PromptTrainer):
     def prepare(self) -> None:
         super().prepare()
         self._known_teacher_logits: dict[str, Tensor] = {}
-        self._warn_of_selection()
-
-    def _warn_of_selection(self) -> None:
-        if self.cfg.TEST.FINAL_MODEL == "best_val" and self.cfg.TRAINER.MODAL != "cross":
-            logger.warning(
-                "TEST.FINAL_MODEL is best_val, and PromptKD's val split is the base classes' test images: "
-                "the model is selected on test images (last_step selects none)"
-            )
 
     def classification_loss(self, view: View, logits: Tensor) -> dict[str, Tensor]:
         """Kullback-Leibler divergence from the teacher's class probabilities (the PromptKD paper's Eq. 4)."""
@@ -179,5 +170,3 @@ def _test_images(manager: DataManager, scope: Scope) -> list[Datum]:
         for item in manager.dataset.test
         if item.label in labels
     ]
-
-

@@ -61,6 +61,8 @@ class DatasetBase:
 
     dataset_dir = ""  # folder below DATASET.ROOT
     domains: Sequence[str] = ()  # names of the domains, if any
+    template = "a photo of a {}."  # the hand-written prompt of a class name
+    is_source = False  # the one that cross-dataset protocols tune on, all classes of it
 
     def __init__(
         self,

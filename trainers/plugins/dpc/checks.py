@@ -16,11 +16,12 @@ _NODE = "TRAINER.DPC"
 
 
 def check_options(options: CN, backbone: str) -> None:
-    """Raise ValueError unless ``options`` (``cfg.TRAINER.DPC``) make sense; ``backbone`` names what tunes P."""
+    """Raise ValueError unless ``options`` (``cfg.TRAINER.DPC``) make sense; ``backbone`` is what tunes P."""
     _check_choice("VARIANT", options.VARIANT, READINGS)
     _check_choice("NEGATIVE_POOL", options.NEGATIVE_POOL, ("auto", "fewshot", "train"))
     if options.WEIGHT_BASE is not None and not 0 <= options.WEIGHT_BASE <= 1:
-        raise ValueError(f"{_NODE}.WEIGHT_BASE is {options.WEIGHT_BASE}; w_b must be in (0, 1], or 0 to evaluate P")
+        value = options.WEIGHT_BASE
+        raise ValueError(f"{_NODE}.WEIGHT_BASE is {value}; w_b must be in (0, 1], or 0 to evaluate P")
     if not 0 <= options.WEIGHT_NEW <= 1:
         raise ValueError(f"{_NODE}.WEIGHT_NEW is {options.WEIGHT_NEW}; w_n must be in [0, 1]")
     if options.TOPK < 2:

@@ -126,7 +126,7 @@ class DPC(PromptTrainer):
 
     def prepare(self) -> None:
         if not self.weight_base:
-            raise ValueError("TRAINER.DPC.WEIGHT_BASE is 0, which evaluates P; to train P' it must be in (0, 1]")
+            raise ValueError("TRAINER.DPC.WEIGHT_BASE is 0, which evaluates P: set it in (0, 1] to train P'")
         self._check_backbone_classes()
         super().prepare()
         self.tuned_on = TunedOn(self.scope.dataset, list(self.scope.names))
@@ -154,10 +154,10 @@ class DPC(PromptTrainer):
         if empty:
             raise ValueError(f"no training image to draw as a hard negative for: {', '.join(empty[:10])}")
         self.dm.cache.prefetch(item.impath for items in pool.values() for item in items)
-        if options.TOPK >= self.num_classes:
+        if self.num_classes <= options.TOPK:
             logger.warning(
-                "TRAINER.DPC.TOPK is %d, not below the %d classes: every mini-batch holds nearly all of them, "
-                "and no negative is hard",
+                "TRAINER.DPC.TOPK is %d, not below the %d classes: every mini-batch holds nearly all of "
+                "them, and no negative is hard",
                 options.TOPK, self.num_classes,
             )  # fmt: skip
         return Negatives(
@@ -233,7 +233,7 @@ class DPC(PromptTrainer):
         super().after_train()
 
     def _compare_with_tuned(self) -> None:
-        """Warn where the prompt for base classes has a higher validation loss than P, which it is to improve."""
+        """Warn where the prompt for base classes has a higher validation loss than P has."""
         dataset = self.dm.dataset
         if self.cfg.TEST.NO_TEST or not dataset.val or getattr(dataset, "val_is_test", False):
             return
@@ -241,8 +241,8 @@ class DPC(PromptTrainer):
         ours, tuned = self._mean_loss(loader, "base"), self._mean_loss(loader, "tuned")
         if ours > tuned:
             logger.warning(
-                "DPC's prompt for base classes has a validation loss of %.4f, the tuned prompt P itself %.4f: "
-                "P' went too far (remedies: a lower OPTIM.LR or fewer OPTIM.MAX_EPOCH)",
+                "DPC's prompt for base classes has a validation loss of %.4f, the tuned prompt P itself "
+                "%.4f: P' went too far (remedies: a lower OPTIM.LR or fewer OPTIM.MAX_EPOCH)",
                 ours, tuned,
             )  # fmt: skip
 

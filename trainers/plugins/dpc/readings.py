@@ -74,4 +74,3 @@ def register(reading: Reading) -> Reading:
     if READINGS.setdefault(reading.name, reading) is not reading:
         raise ValueError(f"another reading of DPC is called {reading.name!r}")
     return reading
-

@@ -6,9 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from tests.reference import dpc as reference
-from trainers.dpc.weighting import DualPrompts, decouple, weight
+from trainers.plugins.dpc.readings import DIRECT, PAPER, READINGS, RELEASED, Reading
+from trainers.plugins.dpc.weighting import DualPrompts, decouple, weight
 
 WEIGHTS = (0.05, 0.2, 0.5, 1.0)
+
+
+def dual_prompts(learner: nn.Module, w_b: float, w_n: float, reading: Reading) -> DualPrompts:
+    return DualPrompts(learner, lambda name: reading.rule(name, w_b, w_n))
 
 
 class Learner(nn.Module):
@@ -33,11 +38,11 @@ def test_decouple_inverts_weight(w: float) -> None:
     )
 
 
-@pytest.mark.parametrize("variant", ["paper", "released"])
-def test_every_tensor_of_the_module_becomes_dual_and_starts_as_its_clone(variant: str) -> None:
+@pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
+def test_every_tensor_of_the_module_becomes_dual_and_starts_as_its_clone(reading: Reading) -> None:
     learner = Learner()
     before = {name: value.clone() for name, value in learner.named_parameters()}
-    dual = DualPrompts(learner, lambda name: (0.2, 1e-6), variant)
+    dual = dual_prompts(learner, 0.2, 1e-6, reading)
     assert len(list(learner.parameters())) == len(before) == 5
     for mode in ("parallel", "base", "new", "tuned"):
         dual.show(mode)
@@ -51,29 +56,29 @@ def test_every_tensor_of_the_module_becomes_dual_and_starts_as_its_clone(variant
 
 
 @pytest.mark.parametrize("w", WEIGHTS)
-@pytest.mark.parametrize(("variant", "power"), [("paper", 2), ("released", 1)])
-def test_step_of_the_parallel_prompt_per_unit_gradient(variant: str, power: int, w: float) -> None:
-    """Plain SGD moves P' by lr / w_b^2 in "paper" and by lr / w_b in "released"; P stays."""
+@pytest.mark.parametrize(("reading", "power"), [(PAPER, 2), (RELEASED, 1), (DIRECT, 0)])
+def test_step_of_the_parallel_prompt_per_unit_gradient(reading: Reading, power: int, w: float) -> None:
+    """Plain SGD moves P' by lr / w_b^2 in "paper", lr / w_b in "released" and lr in "direct"; P stays."""
     learner = Learner().double()
     tuned = learner.ctx.detach().clone()
-    dual = DualPrompts(learner, lambda name: (w, 1e-6), variant)
+    dual = dual_prompts(learner, w, 1e-6, reading)
     optimiser = torch.optim.SGD(learner.parameters(), lr=0.1)
     direction = torch.randn(2, 3, dtype=torch.float64)
     (learner.ctx * direction).sum().backward()
     optimiser.step()
     torch.testing.assert_close(learner.ctx, tuned - 0.1 / w**power * direction)
-    if variant == "paper":
+    if reading is PAPER:
         expected = reference.sgd_on_mixed_prompt(tuned.numpy(), direction.numpy(), 0.1, w)
         np.testing.assert_allclose(learner.ctx.detach(), expected, rtol=1e-9)
     dual.show("tuned")
     assert torch.equal(learner.ctx, tuned)
 
 
-@pytest.mark.parametrize(("variant", "base_weight"), [("paper", 0.2), ("released", 1.0)])
-def test_what_base_and_new_classes_see(variant: str, base_weight: float) -> None:
+@pytest.mark.parametrize(("reading", "base_weight"), [(PAPER, 0.2), (RELEASED, 1.0), (DIRECT, 0.2)])
+def test_what_base_and_new_classes_see(reading: Reading, base_weight: float) -> None:
     learner = Learner()
     tuned = learner.ctx.detach().clone()
-    dual = DualPrompts(learner, lambda name: (0.2, 0.3), variant)
+    dual = dual_prompts(learner, 0.2, 0.3, reading)
     leaf = learner.parametrizations.ctx.original
     leaf.data += 1.0
     parallel = learner.ctx.detach().clone()
@@ -86,7 +91,7 @@ def test_what_base_and_new_classes_see(variant: str, base_weight: float) -> None
 
 def test_reweight_keeps_the_parallel_prompt() -> None:
     learner = Learner().double()
-    dual = DualPrompts(learner, lambda name: (0.5, 1e-6), "paper")
+    dual = dual_prompts(learner, 0.5, 1e-6, PAPER)
     tuned = learner.ctx.detach().clone()
     stored = tuned + 0.2 * torch.ones(2, 3, dtype=torch.float64)  # P' = P + 1, mixed with w_b = 0.2
     learner.parametrizations.ctx.original.data.copy_(stored)

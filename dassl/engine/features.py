@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import PIL
@@ -21,12 +23,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
 from yacs.config import CfgNode as CN
 
-import clip.model
-import clip.resnet
 import dassl.utils.files
 from dassl.data import DatasetWrapper, build_data_loader
 from dassl.data.transforms import augment, functional, is_fixed
-from dassl.engine import TrainerX
+from dassl.engine.runtime import Precision
+from dassl.engine.trainer import TrainerX
 from dassl.utils import atomic_path, progress, user_cache
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class FeatureTrainer(TrainerX):
     features are kept in the user's cache (``TEST.CACHE_FEATURES``).
     """
 
-    precision = "fp32"  # of the towers, see `trainers.precision`
+    precision = Precision("fp32")
 
     def __init__(self, cfg: CN, data_manager: Any = None) -> None:
         self._of_this_run: dict[Path, tuple[Tensor, Tensor]] = {}  # stamps and features, by file
@@ -47,6 +48,10 @@ class FeatureTrainer(TrainerX):
 
     def frozen_image_tower(self) -> nn.Module | None:
         """The image tower, if image features depend on nothing else; None if they do."""
+        raise NotImplementedError
+
+    def feature_code(self) -> Sequence[ModuleType]:
+        """The modules whose code image features depend on, beside transforms and decoding."""
         raise NotImplementedError
 
     def test_image_features(self, images: Tensor) -> Tensor:
@@ -110,9 +115,9 @@ class FeatureTrainer(TrainerX):
         dataset = loader.dataset
         computed_by = [
             fingerprint(tower),
-            _code(),
+            code_hash(tuple(self.feature_code())),
             repr(dataset.transform),
-            self.precision,
+            self.precision.name,
             self.device.type,
             torch.__version__,
             PIL.__version__,
@@ -159,10 +164,10 @@ def _place(cls: type, method: str) -> int:
 
 
 @cache
-def _code() -> str:
+def code_hash(modules: tuple[ModuleType, ...]) -> str:
     """SHA-256 of the source of the towers, the image transforms and the decoding."""
-    modules = (clip.model, clip.resnet, augment, functional, dassl.utils.files)
-    return hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in modules)).hexdigest()
+    everything = (*modules, augment, functional, dassl.utils.files, sys.modules[__name__])
+    return hashlib.sha256(b"".join(Path(str(m.__file__)).read_bytes() for m in everything)).hexdigest()
 
 
 class FeatureFile:

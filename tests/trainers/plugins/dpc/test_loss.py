@@ -6,7 +6,7 @@ import torch
 
 from clip import similarity_logits
 from tests.reference import dpc as reference
-from trainers.dpc.loss import contrastive_loss
+from trainers.plugins.dpc.loss import contrastive_loss
 
 
 @pytest.mark.parametrize("size", [1, 2, 7])

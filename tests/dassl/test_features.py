@@ -15,14 +15,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-import trainers.features
+import dassl.engine.features
 from dassl.data import DataManager, DatasetWrapper
 from dassl.data.transforms import Compose
 from dassl.data.transforms.functional import to_tensor
+from dassl.engine.features import FeatureFile, fingerprint
 from dassl.utils import user_cache
-from trainers.base import PromptedCLIP
 from trainers.coop import CoOp
-from trainers.features import FeatureFile, fingerprint
+from trainers.core import PromptedCLIP
 
 Build = Callable[..., Any]
 FP32 = ("TRAINER.COOP.PREC", "fp32", "TRAINER.COOP.N_CTX", "4")
@@ -171,7 +171,7 @@ def test_a_full_disk_only_costs_time(
         Path(path).write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(trainers.features, "save_file", save)
+    monkeypatch.setattr(dassl.engine.features, "save_file", save)
     assert build("CoOp", *FP32).test() == before
     assert "CACHE_FEATURES" in caplog.text and "No space left" in caplog.text and files(cache) == []
 
@@ -288,7 +288,7 @@ def test_a_method_may_say_anew_that_its_tower_is_frozen(
 
 def test_other_code_computes_anew(build: Build, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build("CoOp", *FP32).test()
-    monkeypatch.setattr(trainers.features, "_code", lambda: "other")
+    monkeypatch.setattr(dassl.engine.features, "code_hash", lambda modules: "other")
     build("CoOp", *FP32).test()
     assert len(files(cache)) == 2
 
