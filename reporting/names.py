@@ -27,16 +27,18 @@ class Label(NamedTuple):
 
 def split_label(label: str, trainer: str) -> Label:
     label, _, source = label.partition("-from-")
-    cfg = label.removesuffix("-released") if trainer.endswith("_DPC") else label
-    return Label(cfg, "paper" if cfg == label else "released", dataset_name(source) or DEFAULT_SOURCE)
+    cfg, variant = label, "paper"
+    if trainer.endswith("_DPC") and (said := re.fullmatch(r"(.+)-(released|direct)", label)):
+        cfg, variant = said.groups()
+    return Label(cfg, variant, dataset_name(source) or DEFAULT_SOURCE)
 
 
 def method_name(trainer: str, variant: str = "paper") -> str:
-    """``CoOp_DPC`` -> "CoOp + DPC" or "CoOp + DPC (released)"."""
+    """``CoOp_DPC`` -> "CoOp + DPC (released)", the reading of DPC in brackets."""
     if trainer.startswith("ZeroshotCLIP"):
         return trainer.replace("ZeroshotCLIP", ZERO_SHOT)
     name = trainer.replace("_DPC", " + DPC")
-    return name if variant == "paper" else f"{name} ({variant})"
+    return f"{name} ({variant})" if name != trainer else name
 
 
 def dataset_name(name: str, seen: Iterable[str] = ()) -> str:

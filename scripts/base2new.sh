@@ -15,7 +15,7 @@ more_usage="  In the environment, [default]:
   MODEL      demo: the embedded tiny CLIP; needs no weights and no GPU, and its figures mean little
   BACKBONES  the prompt learners, such as \"coop maple\"       [coop]
   SEEDS      such as \"1 2\"                                   [1 2 3]
-  VARIANTS   of DPC: paper, released, or both in quotes      [paper]
+  VARIANTS   readings of DPC: released, paper, direct, or several in quotes  [released]
   JOBS       runs at a time                                  [1; with MODEL=demo the number of cores]
   CFG        DPC's configuration; the prompt learner's is BACKBONE_CFG
   OPTIONS    KEY VALUE words for every run; set OUTPUT too   [none]"
@@ -53,7 +53,7 @@ read_arguments() { # WORD...
 
 # Before hours of work, not after.
 check_configurations() {
-    local dataset=${sets[0]} seed=1 protocol=base2new train_place=base2new VARIANT=paper backbone
+    local dataset=${sets[0]} seed=1 protocol=base2new train_place=base2new VARIANT=released backbone
     method_runs zsclip "" :
     for backbone in $BACKBONES; do method_runs dpc "${CFG:-}" :; done
 }

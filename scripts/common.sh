@@ -8,14 +8,14 @@
 #   CFG           configs/trainers/<Trainer>/<CFG>.yaml of the method      [see `methods`; demo on the demo sets]
 #   BACKBONE_CFG  the same for the prompt learner that DPC builds on
 #   TEACHER_CFG   the same for PromptKD's teacher
-#   VARIANT       paper or released, the two readings of DPC              [paper]
+#   VARIANT       released, paper or direct, the readings of DPC          [released]
 #   SHOTS         training images per class                                [16; few_shot.sh: 1, 2, 4, 8 and 16]
 #   LOADEP        epoch whose checkpoint is tested                         [the last one]
 #   OPTIONS       KEY VALUE words for every run, such as "OPTIM.MAX_EPOCH 1"; folders do not tell: set OUTPUT too
 #   PYTHON        interpreter to use instead of the repository's .venv
 #
-# A new method is one line in `methods` and a folder of three-line scripts; a new protocol is a pair of functions
-# like base2new_train and base2new_test. What each protocol is: docs/protocols.md.
+# A new method needs nothing here where configs/trainers/ has one file for it beside demo.yaml; a new protocol is a
+# pair of functions like base2new_train and base2new_test. What each protocol is: docs/protocols.md.
 set -euo pipefail
 
 # folder under scripts/, trainer, its configuration on the real data sets, and that of DPC on it (- for none)
@@ -54,7 +54,7 @@ DATA=$(from_here "${DATA:-$root/data}")
 OUTPUT=$(from_here "${OUTPUT:-$root/output}")
 few_shot_counts=${SHOTS:-1 2 4 8 16}
 SHOTS=${SHOTS:-16}
-VARIANT=${VARIANT:-paper}
+VARIANT=${VARIANT:-released}
 MODEL=${MODEL:-}
 cd "$root"
 DATA=${DATA#"$root/"}
@@ -72,6 +72,23 @@ fail() {
 
 # ---- arguments -------------------------------------------------------------------------------------------------
 
+only_config() { # TRAINER: its one configuration for real data, - where there is none or a choice
+    local names
+    names=$(names_in "trainers/$1" | tr ' ' '\n' | grep -vx demo) || true
+    if [[ -z "$names" || "$names" == *$'\n'* ]]; then echo -; else echo "$names"; fi
+}
+
+# Methods that `methods` does not name are called by their trainer's name in lower case.
+add_methods() {
+    local folder trainer cfg
+    for folder in configs/trainers/*/; do
+        trainer=$(basename "$folder")
+        if [[ "$trainer" == *_DPC ]] || grep -qw "$trainer" <<<"$methods"; then continue; fi
+        cfg=$(only_config "$trainer")
+        if [[ "$cfg" != - ]]; then methods+="$(tr '[:upper:]' '[:lower:]' <<<"$trainer") $trainer $cfg $(only_config "${trainer}_DPC")"$'\n'; fi
+    done
+}
+
 field_of() { awk -v name="$1" -v n="$2" '$1 == name { print $n }' <<<"$methods"; } # METHOD COLUMN
 
 names_in() { # FOLDER: its yaml files without the ending, on one line
@@ -81,6 +98,8 @@ names_in() { # FOLDER: its yaml files without the ending, on one line
 known_backbones() { # the methods that DPC builds on
     awk 'NF && $4 != "-" { print $1 }' <<<"$methods" | tr '\n' ' ' | sed 's/ $//'
 }
+
+add_methods
 
 takes() { [[ "$argument_form" == *"$1"* ]]; } # WORD: whether it is part of the form of the arguments
 
@@ -146,7 +165,7 @@ parse_arguments() { # FORM WORD...
 
 check_environment() {
     [[ "$SHOTS" =~ ^[1-9][0-9]*$ ]] || fail "SHOTS is '$SHOTS', but must be a whole number above 0"
-    contains "paper released" "$VARIANT" || fail "VARIANT is '$VARIANT', but must be paper or released"
+    contains "paper released direct" "$VARIANT" || fail "VARIANT is '$VARIANT', but must be paper, released or direct"
     [[ -z "$MODEL" || "$MODEL" == demo ]] || fail "MODEL is '$MODEL', but must be demo, or not set (CFG names others)"
     [[ "${LOADEP:-1}" =~ ^[0-9]+$ ]] || fail "LOADEP is '$LOADEP', but must be an epoch's number"
 }

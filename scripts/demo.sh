@@ -11,7 +11,7 @@ case "${1:-}" in
     *) echo "usage: bash scripts/demo.sh [--all]" >&2 && exit 2 ;;
 esac
 home=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-export MODEL=demo SEEDS="1 2 3" VARIANTS="paper released" OUTPUT=${OUTPUT:-$home/output/demo}
+export MODEL=demo SEEDS="1 2 3" VARIANTS="released paper direct" OUTPUT=${OUTPUT:-$home/output/demo}
 set -- digits letters
 # shellcheck source=scripts/base2new.sh
 source "$home/scripts/base2new.sh"

@@ -134,9 +134,9 @@ def test_missing_and_unfinished_runs_are_shown_and_left_out(tmp_path, capsys):
     (killed / "results.jsonl").unlink()
     text = output_of(capsys, tmp_path, "--base-new")
     rows = rows_of(text)
-    assert list(rows) == ["Zero-shot CLIP", "CoOp", "CoOp + DPC"]
+    assert list(rows) == ["Zero-shot CLIP", "CoOp", "CoOp + DPC (paper)"]
     assert rows["CoOp"][2:] == ["80.00 ± 0.00", "62.00 ± 1.41", "69.85 ± 0.90", "2"]
-    assert rows["CoOp + DPC"][2:] == ["-", "-", "-", "0"]
+    assert rows["CoOp + DPC (paper)"][2:] == ["-", "-", "-", "0"]
     assert "Digits, CoOp, seed 2: new missing." in text
     assert "seed 3: base unfinished, new missing." in text
     assert "Zero-shot CLIP, seed" not in text
@@ -193,8 +193,8 @@ def test_latex_escapes_names_and_keeps_the_notes_as_comments(tmp_path, capsys):
             write_result(tmp_path, subset, seed, 80.0 + seed, method="CoOp_DPC")
         write_result(tmp_path, subset, 1, 80.0, method="CoOp_DPC", cfg="demo_a")
     text = output_of(capsys, tmp_path, "--base-new", "--format", "latex")
-    assert r"Digits & CoOp + DPC (demo) & 81.50 $\pm$ 0.71 &" in text
-    assert r"Digits & CoOp + DPC (demo\_a) & 80.00 & 80.00 & 80.00 & 1 \\" in text
+    assert r"Digits & CoOp + DPC (paper) (demo) & 81.50 $\pm$ 0.71 &" in text
+    assert r"Digits & CoOp + DPC (paper) (demo\_a) & 80.00 & 80.00 & 80.00 & 1 \\" in text
     assert text.splitlines()[0].startswith("% Accuracy in %")
 
 

@@ -83,6 +83,6 @@ def test_from_digits_to_letters(scripts, capsys):
     assert parse_test_res.main([str(scripts.output), "--xd", "--format", "csv"]) == 0
     header, *lines = (line.split(",") for line in capsys.readouterr().out.splitlines())
     table = {line[header.index("method")]: line for line in lines}
-    for method, numbers in (("CoOp", coop), ("CoOp + DPC", dpc)):
+    for method, numbers in (("CoOp", coop), ("CoOp + DPC (released)", dpc)):
         for name, number in zip(("source_accuracy", "Letters"), numbers, strict=True):
             assert float(table[method][header.index(name)]) == pytest.approx(number)

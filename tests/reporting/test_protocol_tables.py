@@ -63,7 +63,7 @@ def test_source_targets_and_both_averages(tmp_path, capsys):
     write_table2(tmp_path, "CoOp_DPC", add=1.0)
     write_table2(tmp_path, "CoOp_DPC", add=2.0, cfg="demo-released")
     records = records_of(output_of(capsys, tmp_path, "--xd", "--format", "csv"))
-    assert list(records) == ["CoOp", "CoOp + DPC", "CoOp + DPC (released)"]
+    assert list(records) == ["CoOp", "CoOp + DPC (paper)", "CoOp + DPC (released)"]
     cross_dataset = statistics.fmean(means[name] for name in TARGETS)
     cross_domain = statistics.fmean(means[name] for name in SHIFTED_IMAGENETS)
     for add, record in enumerate(records.values()):
@@ -82,7 +82,7 @@ def test_papers_figures_and_differences(tmp_path, capsys):
     means = write_table2(tmp_path, "CoOp_DPC")
     write_run(tmp_path, "xd/train/imagenet", "VPT", 1, 70.0, dataset="ImageNet")  # not in the paper
     records = records_of(output_of(capsys, tmp_path, "--xd", "--paper", "--format", "csv"))
-    ours = records["CoOp + DPC"]
+    ours = records["CoOp + DPC (paper)"]
     assert (ours["source_accuracy_paper"], ours["cross_domain_average_paper"]) == ("71.8", "60.31")
     assert float(ours["source_accuracy_difference"]) == pytest.approx(means["ImageNet"] - 71.8)
     average = statistics.fmean(means[name] for name in TARGETS)
@@ -185,7 +185,7 @@ def test_variants_of_dpc_are_told_apart_and_both_compared(tmp_path, capsys):
     write_pair(tmp_path, "CoOp_DPC", "EuroSAT", 80.0, 60.0, cfg="demo-released")
     records = records_of(output_of(capsys, tmp_path, "--base-new", "--paper", "--format", "csv"))
     assert {name: (r["base"], r["base_paper"]) for name, r in records.items()} == {
-        "CoOp + DPC": ("90.0", "93.4"),
+        "CoOp + DPC (paper)": ("90.0", "93.4"),
         "CoOp + DPC (released)": ("80.0", "93.4"),
     }
 

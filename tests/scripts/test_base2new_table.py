@@ -50,7 +50,7 @@ def test_a_path_and_a_name_make_one_table(checkout):
         [cell.strip() for cell in line.split("|")] for line in result.stdout.splitlines() if line[:1] == "|"
     ]
     assert [row[1:3] for row in rows if row[1] == "My Textures"] == [
-        ["My Textures", method] for method in ("Zero-shot CLIP", "CoOp", "CoOp + DPC")
+        ["My Textures", method] for method in ("Zero-shot CLIP", "CoOp", "CoOp + DPC (released)")
     ]
     assert all(row[-2] == "2" for row in rows[2:]) and len(rows) == 2 + 9
     assert (checkout.root / "output/base_new.png").is_file()
@@ -81,7 +81,7 @@ def test_options_that_change_nothing_of_a_run_do_not_count(checkout):
     assert checkout.run("dpc/base2new_train.sh", "digits", "1", OPTIONS=more).returncode == 0
     assert [value(call, "--trainer") for call in runs(checkout)] == ["CoOp", "CoOp_DPC"]
     result = checkout.run("dpc/base2new_train.sh", "digits", "1", OPTIONS=own)
-    assert "CoOp_DPC/demo/seed1 was run with OPTIONS=" in result.stderr and len(runs(checkout)) == 2
+    assert "CoOp_DPC/demo-released/seed1 was run with OPTIONS=" in result.stderr and len(runs(checkout)) == 2
     result = checkout.run("coop/base2new_train.sh", "digits", "1", OPTIONS=f"VERBOSE False SEED 3 {own}")
     assert result.returncode == 1 and len(runs(checkout)) == 2
 
@@ -178,7 +178,7 @@ def test_the_readme_s_command_makes_a_table_of_new_images(tmp_path: Path) -> Non
     table = re.findall(
         r"^\| images +\| (.+?) +\| +([\d.]+) \| +([\d.]+) \| +[\d.]+ \| +1 \|$", done.stdout, re.M
     )
-    assert [method for method, *_ in table] == ["Zero-shot CLIP", "CoOp", "CoOp + DPC"]
+    assert [method for method, *_ in table] == ["Zero-shot CLIP", "CoOp", "CoOp + DPC (released)"]
     assert table[1][2] == table[2][2]  # DPC keeps the backbone's accuracy on new classes
     assert (output / "base_new.png").stat().st_size > 1000
     assert os.listdir(output / "base2new/test_new") == ["images"]
