@@ -29,7 +29,7 @@ sys.path.insert(0, str(ROOT))
 import train  # noqa: E402
 from benchmarks.measure import machine  # noqa: E402
 from benchmarks.step_time import VIT_B16  # noqa: E402
-from clip import CLIP, Architecture  # noqa: E402
+from clip import CLIP, Architecture, openai_state_dict  # noqa: E402
 from dassl.engine import build_trainer  # noqa: E402
 
 CLASSES = 4
@@ -41,7 +41,7 @@ IN_MEMORY = ("TEST.CACHE_FEATURES", False)
 def prepare(folder: Path, images: int, arch: Architecture = VIT_B16) -> None:
     """Random weights, and a list of photos, all but the first few of which are for testing."""
     torch.manual_seed(0)
-    torch.save(CLIP.create(arch).state_dict(), folder / "clip.pt")
+    torch.save(openai_state_dict(CLIP.create(arch)), folder / "clip.pt")
     rng = np.random.default_rng(0)
     lines = ["path,class,split"]
     for i in range(TRAINING + images):

@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 import train  # noqa: E402
 from benchmarks import reference  # noqa: E402
 from benchmarks.measure import Cost, machine, measure, scaled_up  # noqa: E402
-from clip import CLIP, Architecture  # noqa: E402
+from clip import CLIP, Architecture, openai_state_dict  # noqa: E402
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum  # noqa: E402
 from dassl.engine import build_trainer  # noqa: E402
 from trainers import promptsrc  # noqa: E402
@@ -209,7 +209,7 @@ def run_case(method: str, classes: int, folder: Path, device: str, steps: int) -
 def prepare(folder: Path, arch: Architecture = VIT_B16) -> None:
     """Random weights and images."""
     torch.manual_seed(0)
-    torch.save(CLIP.create(arch).state_dict(), folder / "clip.pt")
+    torch.save(openai_state_dict(CLIP.create(arch)), folder / "clip.pt")
     rng = np.random.default_rng(0)
     for i in range(IMAGES):
         Image.fromarray(rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)).save(folder / f"{i:03d}.png")

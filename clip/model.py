@@ -8,174 +8,29 @@ E width of the joint embedding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from clip.arch import TEXT_HEAD_WIDTH, Architecture
+from clip.eva02 import EVA02Transformer
 from clip.resnet import ModifiedResNet
+from clip.vit import MLP, Attention, LayerNorm, VisionTransformer, make_transformer
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """Sizes of a CLIP model. Attention heads are ``width // 64`` in every tower."""
+def make_image_tower(arch: Architecture) -> nn.Module:
+    """The image tower, [B, 3, H, W] -> [B, E].
 
-    embed_dim: int
-    image_resolution: int  # pixels
-    vision_layers: int | tuple[int, int, int, int]  # four numbers make a ModifiedResNet
-    vision_width: int
-    vision_patch_size: int | None  # pixels; None for a ModifiedResNet
-    context_length: int
-    vocab_size: int
-    transformer_width: int
-    transformer_layers: int
-
-
-class LayerNorm(nn.LayerNorm):
-    """Layer normalisation in float32, whatever the precision of the tower."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.float()).to(x.dtype)
-
-
-class QuickGELU(nn.Module):
-    """The sigmoid approximation of GELU that CLIP was trained with."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(1.702 * x)
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention with the parameter names of ``nn.MultiheadAttention``."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-
-    def forward(self, x: Tensor, causal: bool, read: Tensor | None = None) -> Tensor:
-        """[N, T, D] -> [N, T, D]; with ``read`` [N], only the token at that position, [N, 1, D]."""
-        if read is None:
-            q, k, v = self._projections(x, 0, 3)
-            mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-        else:
-            [q], (k, v) = self._projections(_token_at(x, read), 0, 1), self._projections(x, 1, 3)
-            seen = torch.arange(x.shape[1], device=x.device) <= read[:, None] if causal else None
-            mask = None if seen is None else seen[:, None, None]  # [N, 1, 1, T]
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out_proj(mixed.transpose(1, 2).flatten(2))
-
-    def _projections(self, x: Tensor, start: int, end: int) -> Tensor:
-        """Of queries (0), keys (1) and values (2) those from ``start`` to ``end``, each [N, H, T, d]."""
-        rows = slice(start * x.shape[2], end * x.shape[2])
-        projected = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
-        return projected.unflatten(2, (end - start, self.heads, -1)).permute(2, 0, 3, 1, 4)
-
-
-class MLP(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.c_fc = nn.Linear(width, 4 * width)
-        self.gelu = QuickGELU()
-        self.c_proj = nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.c_proj(self.gelu(self.c_fc(x)))
-
-
-class ResidualAttentionBlock(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.attn = Attention(width, heads)
-        self.ln_1 = LayerNorm(width)
-        self.mlp = MLP(width)
-        self.ln_2 = LayerNorm(width)
-
-    def forward(self, x: Tensor, causal: bool, read: Tensor | None = None) -> Tensor:
-        """[N, T, D] -> [N, T, D]; with ``read`` [N], only the token at that position, [N, 1, D]."""
-        kept = x if read is None else _token_at(x, read)
-        x = kept + self.attn(self.ln_1(x), causal, read)
-        return x + self.mlp(self.ln_2(x))
-
-
-class Transformer(nn.Module):
-    """A stack of pre-norm blocks, [N, T, D] -> [N, D], into which deep prompts can be written.
-
-    Of its output only the token at position ``read`` ([N]) is used, so the last block computes no other.
-
-    ``deep_prompts[i]`` ([P, D] or [N, P, D]) replaces the P tokens from position ``at`` on before
-    block i + 1; ``at`` may be negative, counted from the end. Blocks without an entry run unchanged.
+    Raises:
+        ValueError: a family whose tower is not built here.
     """
-
-    def __init__(self, width: int, layers: int, causal: bool) -> None:
-        super().__init__()
-        self.width, self.layers, self.causal = width, layers, causal
-        self.resblocks = nn.ModuleList(ResidualAttentionBlock(width, width // 64) for _ in range(layers))
-
-    def blocks(self) -> Iterator[ResidualAttentionBlock]:
-        for block in self.resblocks:
-            assert isinstance(block, ResidualAttentionBlock)
-            yield block
-
-    def forward(self, x: Tensor, read: Tensor, deep_prompts: Sequence[Tensor] = (), at: int = 0) -> Tensor:
-        assert len(deep_prompts) < self.layers or not deep_prompts, (
-            "more deep prompts than blocks to take them"
-        )
-        for i, block in enumerate(self.blocks()):
-            if 1 <= i <= len(deep_prompts):
-                x = _replace_tokens(x, deep_prompts[i - 1], at)
-            x = block(x, self.causal, read if i == self.layers - 1 else None)
-        return x[:, 0]
-
-
-def _token_at(x: Tensor, position: Tensor) -> Tensor:
-    """The token of each row of ``x`` ([N, T, D]) at its position ([N]): [N, 1, D]."""
-    return x[torch.arange(len(x), device=x.device), position][:, None]
-
-
-def _replace_tokens(x: Tensor, prompt: Tensor, at: int) -> Tensor:
-    """Write ``prompt`` ([P, D] or [N, P, D]) over the tokens of ``x`` ([N, T, D]) from position ``at`` on."""
-    start = at % x.shape[1]
-    end = start + prompt.shape[-2]
-    prompt = prompt.to(x.dtype).expand(x.shape[0], -1, -1)
-    return torch.cat([x[:, :start], prompt, x[:, end:]], dim=1)
-
-
-class VisionTransformer(nn.Module):
-    """ViT image tower; visual prompts are appended behind the patch tokens."""
-
-    def __init__(self, arch: Architecture) -> None:
-        super().__init__()
-        assert isinstance(arch.vision_layers, int) and arch.vision_patch_size is not None
-        width, patch = arch.vision_width, arch.vision_patch_size
-        scale = width**-0.5
-        self.input_resolution = arch.image_resolution
-        self.conv1 = nn.Conv2d(3, width, kernel_size=patch, stride=patch, bias=False)
-        self.class_embedding = nn.Parameter(scale * torch.randn(width))
-        tokens = (arch.image_resolution // patch) ** 2 + 1
-        self.positional_embedding = nn.Parameter(scale * torch.randn(tokens, width))
-        self.ln_pre = LayerNorm(width)
-        self.transformer = Transformer(width, arch.vision_layers, causal=False)
-        self.ln_post = LayerNorm(width)
-        self.proj = nn.Parameter(scale * torch.randn(width, arch.embed_dim))
-
-    def forward(
-        self, images: Tensor, prompts: Tensor | None = None, deep_prompts: Sequence[Tensor] = ()
-    ) -> Tensor:
-        x = self.conv1(images).flatten(2).transpose(1, 2)  # [B, patches, D]
-        cls = self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
-        x = torch.cat([cls, x], dim=1) + self.positional_embedding.to(x.dtype)
-        if prompts is not None:
-            x = torch.cat([x, prompts.to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
-        at = -prompts.shape[-2] if prompts is not None else 0
-        class_token = torch.zeros(len(x), dtype=torch.long, device=x.device)
-        x = self.transformer(self.ln_pre(x), class_token, deep_prompts, at)
-        return self.ln_post(x) @ self.proj  # [B, E]
+    if arch.family == "eva02":
+        return EVA02Transformer(arch)
+    if arch.family != "openai":
+        raise ValueError(f"family is {arch.family!r}, must be one of: openai, eva02")
+    return ModifiedResNet(arch) if isinstance(arch.vision_layers, tuple) else VisionTransformer(arch)
 
 
 class CLIP(nn.Module):
@@ -184,9 +39,11 @@ class CLIP(nn.Module):
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         self.arch = arch
-        resnet = isinstance(arch.vision_layers, tuple)
-        self.visual: nn.Module = ModifiedResNet(arch) if resnet else VisionTransformer(arch)
-        self.transformer = Transformer(arch.transformer_width, arch.transformer_layers, causal=True)
+        self.visual = make_image_tower(arch)
+        self.transformer = make_transformer(
+            arch.transformer_width, arch.transformer_layers, TEXT_HEAD_WIDTH, arch.transformer_hidden_width,
+            arch.activation, causal=True,
+        )  # fmt: skip
         self.token_embedding = nn.Embedding(arch.vocab_size, arch.transformer_width)
         self.positional_embedding = nn.Parameter(torch.empty(arch.context_length, arch.transformer_width))
         self.ln_final = LayerNorm(arch.transformer_width)
@@ -195,7 +52,10 @@ class CLIP(nn.Module):
 
     @classmethod
     def create(cls, arch: Architecture) -> CLIP:
-        """A randomly initialised model, ready to be trained, with the initial scales of the paper's code."""
+        """A randomly initialised model, ready to be trained, with the initial scales of the paper's code.
+
+        The blocks of EVA02's image tower, which that code does not have, keep PyTorch's.
+        """
         model = cls(arch)
         nn.init.normal_(model.token_embedding.weight, std=0.02)
         nn.init.normal_(model.positional_embedding, std=0.01)
@@ -205,6 +65,7 @@ class CLIP(nn.Module):
             towers.append(model.visual.transformer)
         for tower in towers:
             for block in tower.blocks():
+                assert isinstance(block.attn, Attention) and isinstance(block.mlp, MLP)
                 nn.init.normal_(block.attn.in_proj_weight, std=tower.width**-0.5)
                 nn.init.normal_(block.mlp.c_fc.weight, std=(2 * tower.width) ** -0.5)
                 for linear in (block.attn.out_proj, block.mlp.c_proj):
@@ -230,7 +91,8 @@ class CLIP(nn.Module):
             [B, E].
 
         Raises:
-            ValueError: prompts given to a ResNet tower, which has no tokens to append to.
+            ValueError: prompts given to a ResNet tower, which has no tokens to append to; deep prompts
+                without ``prompts``, of another length, or more than there are blocks behind the first.
         """
         images = images.to(self.dtype)
         if isinstance(self.visual, ModifiedResNet):
@@ -254,6 +116,9 @@ class CLIP(nn.Module):
 
         Returns:
             [C, E].
+
+        Raises:
+            ValueError: more deep prompts than blocks behind the first, or longer ones than the text.
         """
         x = (embeddings + self.positional_embedding[: embeddings.shape[1]]).to(self.dtype)
         x = self.transformer(x, eot.to(x.device), deep_prompts, at=1)

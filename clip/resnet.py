@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from clip.model import Architecture
+from clip.arch import Architecture
 
 
 class Bottleneck(nn.Module):
@@ -60,6 +58,9 @@ class AttentionPool2d(nn.Module):
         self.v_proj = nn.Linear(width, width)
         self.c_proj = nn.Linear(width, embed_dim)
 
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}"
+
     def forward(self, x: Tensor) -> Tensor:  # [B, D, h, w] -> [B, E]
         x = x.flatten(2).transpose(1, 2)
         x = torch.cat([x.mean(dim=1, keepdim=True), x], dim=1) + self.positional_embedding.to(x.dtype)
@@ -91,7 +92,8 @@ class ModifiedResNet(nn.Module):
             inplanes = planes * Bottleneck.expansion
             rest = [Bottleneck(inplanes, planes) for _ in range(1, blocks)]
             setattr(self, f"layer{i + 1}", nn.Sequential(first, *rest))
-        self.attnpool = AttentionPool2d(arch.image_resolution // 32, inplanes, inplanes // 64, arch.embed_dim)
+        heads = inplanes // arch.vision_head_width
+        self.attnpool = AttentionPool2d(arch.image_resolution // 32, inplanes, heads, arch.embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:  # [B, 3, H, W] -> [B, E]
         for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3)):

@@ -1,13 +1,13 @@
-"""Weight files: found or downloaded, read without running code from them, made into a model."""
+"""Weight files: found or downloaded, and read without running code from them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import pickle
-import re
 import urllib.error
 import urllib.request
+import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from clip.model import CLIP, Architecture
+from clip.families import build_model, tells_all
+from clip.model import CLIP
 
 _ADDRESS = "https://openaipublic.azureedge.net/clip/models"
 # name -> (SHA-256 of the file, which is also part of its address; file name)
@@ -35,8 +36,11 @@ _PUBLISHED = {
     ),
 }
 _CACHE = Path("~/.cache/clip")
-# Sizes that OpenAI's files repeat as scalars; the tensors' shapes already say them.
-_SCALARS = ("input_resolution", "context_length", "vocab_size")
+# SHA-256 of files that are like OpenAI's in activation and head width without saying so: those above, should
+# one lack all other marks, and demo/tiny_clip.pt.
+_KNOWN_FILES = {sha256 for sha256, _ in _PUBLISHED.values()} | {
+    "ebe3807d27e8dbb80b8c9f296b6647e3fa53bdfff748210dca2a6baef2140abf"
+}
 
 
 def available_models() -> list[str]:
@@ -44,11 +48,21 @@ def available_models() -> list[str]:
     return list(_PUBLISHED)
 
 
-def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> CLIP:
+def load(
+    name_or_path: str | Path,
+    device: str | torch.device = "cpu",
+    activation: str | None = None,
+    head_width: int | None = None,
+) -> CLIP:
     """A published model by name, or a weights file by path, as a float32 model in evaluation mode.
 
+    Args:
+        activation: "quick_gelu" or "gelu", for a file that does not tell it (open_clip's do not).
+        head_width: channels of an attention head of the image tower, likewise.
+
     Raises:
-        ValueError: unknown name, or a file that is no CLIP weights file.
+        ValueError: unknown name; a file that is no CLIP weights file, or of a family that is not built here;
+            activation or head width unknown, or declared otherwise than they are known to be.
         FileNotFoundError: a path that does not exist, or weights that could not be downloaded.
     """
     name = str(name_or_path)
@@ -58,7 +72,19 @@ def load(name_or_path: str | Path, device: str | torch.device = "cpu") -> CLIP:
             f"CLIP weights {name!r} are no file. Give the path of a weights file, "
             f"or one of the published names: {', '.join(_PUBLISHED)}."
         )
-    return build_model(read_state_dict(path)).to(device)
+    state = read_state_dict(path)
+    published = name in _PUBLISHED or _is_published(path, state)
+    return build_model(state, activation, head_width, str(path), published).to(device)
+
+
+def _is_published(path: Path, state: Mapping[str, Tensor]) -> bool:
+    """Whether a file is of OpenAI's making, or known to be like it; it is hashed where nothing else says."""
+    if path.suffix != ".safetensors" and _is_torchscript(path):
+        return True
+    if tells_all(state):
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() in _KNOWN_FILES
 
 
 def find_weights(name: str, cache: Path = _CACHE) -> Path:
@@ -95,7 +121,8 @@ def missing_weights(name_or_path: str | Path, cache: Path = _CACHE) -> str:
 
 def _download(url: str, path: Path, sha256: str) -> None:
     """Fetch ``url`` to ``path`` through a temporary file, checking its SHA-256."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    # The process number alone does not tell two containers apart that share the folder.
+    part = path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex}.part")
     try:
         with urllib.request.urlopen(url, timeout=30) as response:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -154,74 +181,3 @@ def _is_torchscript(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def infer_architecture(state: Mapping[str, Tensor]) -> Architecture:
-    """The sizes of a CLIP model from the shapes of its tensors (OpenAI's keys).
-
-    Raises:
-        ValueError: a key that every CLIP has is missing.
-    """
-    try:
-        width = state["ln_final.weight"].shape[0]
-        common = {
-            "embed_dim": state["text_projection"].shape[1],
-            "context_length": state["positional_embedding"].shape[0],
-            "vocab_size": state["token_embedding.weight"].shape[0],
-            "transformer_width": width,
-            "transformer_layers": _count(state, r"transformer\.resblocks\.(\d+)\."),
-        }
-        if "visual.proj" in state:
-            conv = state["visual.conv1.weight"]
-            side = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
-            return Architecture(
-                image_resolution=side * conv.shape[-1],
-                vision_layers=_count(state, r"visual\.transformer\.resblocks\.(\d+)\."),
-                vision_width=conv.shape[0],
-                vision_patch_size=conv.shape[-1],
-                **common,
-            )
-        layers = [_count(state, rf"visual\.layer{i}\.(\d+)\.") for i in (1, 2, 3, 4)]
-        side = round((state["visual.attnpool.positional_embedding"].shape[0] - 1) ** 0.5)
-        return Architecture(
-            image_resolution=side * 32,
-            vision_layers=(layers[0], layers[1], layers[2], layers[3]),
-            vision_width=state["visual.layer1.0.conv1.weight"].shape[0],
-            vision_patch_size=None,
-            **common,
-        )
-    except KeyError as error:
-        raise ValueError(f"these are no CLIP weights: the key {error} is missing") from error
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    return len({match.group(1) for key in state if (match := re.match(pattern, key))})
-
-
-def build_model(state: Mapping[str, Tensor]) -> CLIP:
-    """A float32 CLIP in evaluation mode from a state dict with OpenAI's keys.
-
-    Raises:
-        ValueError: keys are missing or left over, or shapes do not fit; names them.
-    """
-    arch = infer_architecture(state)
-    with torch.device("meta"):
-        model = CLIP(arch)
-    tensors = {
-        key: value.float() if value.is_floating_point() else value
-        for key, value in state.items()
-        if key not in _SCALARS
-    }
-    expected = model.state_dict()
-    wrong = [f"{key}: missing" for key in expected if key not in tensors]
-    wrong += [f"{key}: unknown" for key in tensors if key not in expected]
-    wrong += [
-        f"{key}: shape {tuple(tensors[key].shape)}, expected {tuple(value.shape)}"
-        for key, value in expected.items()
-        if key in tensors and tensors[key].shape != value.shape
-    ]
-    if wrong:
-        listed = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise ValueError(f"the CLIP weights do not fit the architecture inferred from them: {listed}")
-    model.load_state_dict(tensors, assign=True)
-    return model.eval()

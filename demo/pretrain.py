@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from clip import CLIP, Architecture, similarity_logits, tokenize
+from clip import CLIP, Architecture, openai_state_dict, similarity_logits, tokenize
 from demo.captions import caption_batch, fits, vocabulary_texts
 from demo.glyphs import build_bank
 from demo.render import ATTRIBUTES, Batch, Renderer
@@ -182,10 +182,11 @@ class Pretraining:
         self.model.logit_scale.clamp_(max=math.log(100))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The model under OpenAI's keys in fp16, with the full vocabulary."""
-        state = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
+        """The model under OpenAI's keys in fp16, with the full vocabulary and OpenAI's scalars."""
+        state = {key: value.detach().clone() for key, value in openai_state_dict(self.model).items()}
         state["token_embedding.weight"] = self.vocabulary.expand(state["token_embedding.weight"])
-        return {key: value.half() for key, value in state.items()}
+        state["vocab_size"] = torch.tensor(VOCABULARY)
+        return {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
 
 
 def pretrain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def printed_method(row: Row) -> str | None:
     # PromptKD's student learns from all images, without labels
     if row.shots != SHOTS and not (row.method == "PromptKD" and row.shots == 0):
         return None
-    return row.method.removesuffix(" (released)").replace(" + ", "+")
+    return re.sub(r" \(\w+\)$", "", row.method).replace(" + ", "+")
 
 
 def base_new_figures(row: Row) -> list[float | None]:

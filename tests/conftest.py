@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 import train
-from clip import CLIP, Architecture
+from clip import CLIP, Architecture, openai_state_dict
 from datasets.eurosat import EuroSAT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,9 +59,9 @@ def tiny_clip() -> CLIP:
 
 @pytest.fixture(scope="session")
 def tiny_clip_file(tiny_clip: CLIP, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The weights file of `tiny_clip`."""
+    """The weights file of `tiny_clip`, with the scalars that OpenAI's own files carry."""
     path = tmp_path_factory.mktemp("clip") / "tiny.pt"
-    torch.save(tiny_clip.state_dict(), path)
+    torch.save(openai_state_dict(tiny_clip), path)
     return path
 
 

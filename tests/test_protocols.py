@@ -66,11 +66,11 @@ def test_from_digits_to_letters(scripts, capsys):
         [
             scripts.accuracy(f"xd/{folder}/seed1")
             for folder in (
-                f"train/digits/shots_2/{trainer}/demo",
-                f"test/letters/shots_2/{trainer}/demo-from-digits",
+                f"train/digits/shots_2/{run}",
+                f"test/letters/shots_2/{run}-from-digits",
             )
         ]
-        for trainer in ("CoOp", "CoOp_DPC")
+        for run in ("CoOp/demo", "CoOp_DPC/demo-released")
     )
     zero_shot = scripts.accuracy("xd/test/letters/shots_2/ZeroshotCLIP/demo/seed1")
     assert dpc[0] != coop[0]  # the source's classes get w_b

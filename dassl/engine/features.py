@@ -226,8 +226,11 @@ class FeatureFile:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """SHA-256 of a module's weights: names, types, shapes and values."""
-    total = hashlib.sha256()
+    """SHA-256 of a module's weights (names, types, shapes and values), and of what computes with them.
+
+    The same weights give other features with another activation or head width, which the module's text shows.
+    """
+    total = hashlib.sha256(repr(module).encode())
     for name, tensor in module.state_dict().items():
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -72,6 +72,8 @@ def test_a_step_reaches_both_towers_and_the_state_is_clips() -> None:
         assert job.model.get_parameter(name).grad is not None, name
     state = job.state_dict()
     assert state["token_embedding.weight"].shape[0] == 49408
+    marks = {name: int(state.pop(name)) for name in ("input_resolution", "context_length", "vocab_size")}
+    assert marks == {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}
     assert {value.dtype for value in state.values()} == {torch.float16}
 
 

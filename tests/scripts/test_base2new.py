@@ -84,7 +84,7 @@ def test_dpc_trains_its_backbone_first_and_only_once(checkout):
 
     result = checkout.run("dpc/base2new_train.sh", "eurosat", "1", CFG="released")
     assert result.returncode == 0 and result.stdout.count("finished before, skipped") == 1
-    assert value(checkout.calls[2], "--output-dir").endswith("CoOp_DPC/released/seed1")
+    assert value(checkout.calls[2], "--output-dir").endswith("CoOp_DPC/released-released/seed1")
 
 
 def test_the_demo_sets_use_the_demo_configuration(checkout):
@@ -120,7 +120,9 @@ def test_testing_loads_the_last_epoch_of_the_training(checkout):
         call = checkout.calls[-1]
         assert "--eval-only" in call
         assert value(call, "DATASET.SUBSAMPLE_CLASSES") == subset
-        assert f"/test_{subset}/eurosat/shots_16/CoOp_DPC/vit_b16_ep20/seed1" in value(call, "--output-dir")
+        assert f"/test_{subset}/eurosat/shots_16/CoOp_DPC/vit_b16_ep20-released/seed1" in value(
+            call, "--output-dir"
+        )
         assert "/train_base/eurosat/shots_16/CoOp_DPC/" in value(call, "--model-dir")
         assert value(call, "--load-epoch") == "5"
         assert "/CoOp/" in value(call, "TRAINER.DPC.BACKBONE_DIR")

@@ -25,16 +25,16 @@ def test_every_run_once_and_one_table(demo):
     counts = Counter((value(call, "--trainer"), value(call, "--seed")) for call in demo.calls)
     assert counts == {
         (trainer, seed): runs
-        for trainer, runs in (("ZeroshotCLIP", 4), ("CoOp", 4), ("CoOp_DPC", 8))  # DPC in two variants
+        for trainer, runs in (("ZeroshotCLIP", 4), ("CoOp", 4), ("CoOp_DPC", 12))  # DPC in three readings
         for seed in "123"
     }
     rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
-    assert len(rows) == 2 + 8  # header, ruler, two data sets x (two methods and two variants of DPC)
+    assert len(rows) == 2 + 10  # header, ruler, two data sets x (two methods and three readings of DPC)
     assert all(row.split()[-2] == "3" for row in rows[2:])
     assert (demo.root / "output/demo/base_new.png").is_file()
 
     again = demo.run("demo.sh", JOBS="2")
-    assert again.returncode == 0 and len(demo.calls) == 48
+    assert again.returncode == 0 and len(demo.calls) == 60
 
 
 def test_a_failing_step_stops_the_demo_and_shows_why(demo):

@@ -30,9 +30,9 @@ def test_the_source_is_trained_on_all_classes_and_tested_on_another_data_set(che
         assert result.returncode == 0, result.stderr
     assert folders(checkout) == [
         "xd/train/imagenet/shots_16/CoOp/vit_b16_ep50_ctxv1/seed1",
-        "xd/train/imagenet/shots_16/CoOp_DPC/vit_b16_ep20/seed1",
+        "xd/train/imagenet/shots_16/CoOp_DPC/vit_b16_ep20-released/seed1",
         "xd/test/eurosat/shots_16/CoOp/vit_b16_ep50_ctxv1/seed1",
-        "xd/test/eurosat/shots_16/CoOp_DPC/vit_b16_ep20/seed1",
+        "xd/test/eurosat/shots_16/CoOp_DPC/vit_b16_ep20-released/seed1",
     ]
     assert all(value(call, "DATASET.SUBSAMPLE_CLASSES") == "all" for call in checkout.calls)
     train, test = checkout.calls[1], checkout.calls[3]
@@ -85,9 +85,9 @@ def test_few_shot_trains_with_each_number_of_images(checkout):
     result = checkout.run("dpc/few_shot.sh", "digits", "2")
     assert result.returncode == 0, result.stderr
     assert folders(checkout) == [
-        f"few_shot/digits/shots_{shots}/{trainer}/demo/seed2"
+        f"few_shot/digits/shots_{shots}/{run}/seed2"
         for shots in (1, 2, 4, 8, 16)
-        for trainer in ("CoOp", "CoOp_DPC")
+        for run in ("CoOp/demo", "CoOp_DPC/demo-released")
     ]
     for call, folder in zip(checkout.calls, folders(checkout), strict=True):
         assert f"/shots_{value(call, 'DATASET.NUM_SHOTS')}/" in folder
@@ -145,3 +145,17 @@ def test_every_method_has_its_scripts_and_configurations():
         _, method, cfg, dpc_cfg = line.split()
         assert (REPOSITORY / f"configs/trainers/{trainers[method]}/{cfg}.yaml").is_file()
         assert (REPOSITORY / f"configs/trainers/{trainers[method]}_DPC/{dpc_cfg}.yaml").is_file()
+
+
+def test_a_method_with_one_configuration_needs_no_line(checkout):
+    for name in ("KgCoOp/vit_b16_ep100_ctxv1", "KgCoOp_DPC/vit_b16_ep20", "Choice/a", "Choice/b"):
+        path = checkout.root / "configs/trainers" / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert checkout.run("dpc/base2new_train.sh", "eurosat", "1", "kgcoop").returncode == 0
+    assert [value(call, "--config-file").removeprefix("configs/trainers/") for call in checkout.calls] == [
+        "KgCoOp/vit_b16_ep100_ctxv1.yaml",
+        "KgCoOp_DPC/vit_b16_ep20.yaml",
+    ]
+    refused = checkout.run("dpc/base2new_train.sh", "eurosat", "1", "choice")
+    assert refused.returncode == 2 and "kgcoop" in refused.stderr
