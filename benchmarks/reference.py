@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clip import CLIP
-from clip.model import ResidualAttentionBlock
+from clip.vit import ResidualAttentionBlock
 from trainers.cocoop import CoCoOp, ConditionalLearner
 from trainers.core import PromptLearner, PromptTrainer, TextPrompts
 from trainers.plugins.dpc import DPC
@@ -129,6 +129,8 @@ class Path77:
         logits = self.model.logits(features, texts[labels])
         pairs = torch.arange(len(logits), device=self.device)
         loss = F.cross_entropy(logits, pairs) + F.cross_entropy(logits.t(), pairs)
+        if self.trainer.reading.reduction == "mean":
+            loss = loss / 2
         classes = labels.unique()
         logits = self.model.logits(features, texts[classes])
         return loss + self.self_consistency(images, features, texts[classes], logits, classes)

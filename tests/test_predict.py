@@ -70,7 +70,7 @@ def test_probabilities_are_those_of_a_test(
     expected = torch.from_numpy(record["logits"]).softmax(dim=1)
     paths = [str(data_root / path) for path in record["impath"]]
 
-    names = tested.tested_classnames("test") if method == "PromptKD" else list(record["classnames"])
+    names = list(tested.tested("test").names)
     given = [] if classes == "base" and method != "PromptKD" else names
     trainer = predict.load_run(folder, given, None, [])
     found = dict(predict.predict(trainer, paths))

@@ -69,10 +69,9 @@ class VisionLanguageLearner(PromptLearner):
 
     def checkpoint_key(self, name: str) -> str:
         part, _, index = name.partition(".")
-        if not index:
-            return {"ctx": "prompt_learner.ctx", "vision": "image_encoder.VPT"}[part]
-        tower = {"text_deep": "text_encoder", "vision_deep": "image_encoder"}[part]
-        return f"{tower}.transformer.resblocks.{int(index) + 1}.VPT_shallow"
+        if tower := {"text_deep": "text_encoder", "vision_deep": "image_encoder"}.get(part):
+            return f"{tower}.transformer.resblocks.{int(index) + 1}.VPT_shallow"
+        return {"ctx": "prompt_learner.ctx", "vision": "image_encoder.VPT"}.get(name, name)
 
 
 def words_for(context: str, length: int) -> str:

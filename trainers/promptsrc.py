@@ -37,6 +37,8 @@ class PromptSRC(IVLP):
         )
     }
 
+    mean_prompts: dict[str, Tensor] = {}  # of no epoch yet
+
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
         if (std := cfg.TRAINER.PROMPTSRC.GPA_STD) <= 0:
@@ -90,15 +92,15 @@ class PromptSRC(IVLP):
 
     def checkpoint_extras(self, name: str) -> dict[str, Any]:
         """Also the mean so far, until the last epoch has taken its place."""
+        extras = super().checkpoint_extras(name)
         unfinished = self.epoch + 1 < self.max_epoch
-        mean = {"mean_prompts": self.mean_prompts} if unfinished else {}
-        return {**super().checkpoint_extras(name), **mean}
+        return {**extras, "mean_prompts": self.mean_prompts} if unfinished else extras
 
     def load_checkpoint_extras(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
         super().load_checkpoint_extras(name, checkpoint, path)
         if checkpoint["epoch"] >= self.max_epoch:
             return
-        if "mean_prompts" not in checkpoint:
+        if not checkpoint.get("mean_prompts"):
             raise ValueError(
                 f"{path!r} lacks the mean of the prompts over its {checkpoint['epoch']} epochs, which the "
                 "last epoch ends with, so no run can go on from it: train again in another --output-dir"

@@ -1,4 +1,6 @@
-"""EVA02-CLIP in open_clip's files: OpenAI's text tower in ``text.``, timm's image tower in ``visual.trunk.``"""
+"""EVA02-CLIP in open_clip's files: a text tower as OpenAI's in ``text.``, timm's image tower in
+``visual.trunk.``.
+"""
 
 from __future__ import annotations
 

@@ -175,8 +175,16 @@ def test_table1_beside_the_papers(tmp_path, capsys):
     text = output_of(capsys, tmp_path, "--base-new", "--average", "--paper")
     rows = {row[0]: row[1:] for row in cells_of(text)[1:]}
     assert list(rows) == [*BENCHMARK, "average of 11"]
-    assert rows["average of 11"][:7] == ["MaPLe + DPC", "86.43", "85.93", "+0.50", "73.31", "73.31", "-0.00"]
-    assert rows["DTD"][:4] == ["MaPLe + DPC", "85.98", "85.48", "+0.50"]
+    assert rows["average of 11"][:7] == [
+        "MaPLe + DPC (paper)",
+        "86.43",
+        "85.93",
+        "+0.50",
+        "73.31",
+        "73.31",
+        "-0.00",
+    ]
+    assert rows["DTD"][:4] == ["MaPLe + DPC (paper)", "85.98", "85.48", "+0.50"]
     assert "Table 1" in text
 
 

@@ -30,7 +30,7 @@ from trainers.core import model as model_code
 from trainers.core.door import check_method, load_clip, take_prompts
 from trainers.core.model import PromptedCLIP, View
 from trainers.core.prompts import PromptLearner
-from trainers.core.scope import Scope
+from trainers.core.scope import Scope, TunedOn
 from trainers.core.templates import check_template, ensemble_features
 
 logger = logging.getLogger(__name__)
@@ -80,6 +80,8 @@ class PromptTrainer(CLIPTrainer):
     NODE: str
     MODEL_NAME = "prompt_learner"
     DPC_WEIGHT_BASE = 0.2
+
+    tuned_on: TunedOn | None = None  # the classes of the prompts; None where their checkpoint doesn't say
 
     # -- what a method says -------------------------------------------------------------------------
 
@@ -151,8 +153,13 @@ class PromptTrainer(CLIPTrainer):
         clip_model = self.model.clip if exact else load_clip(self.cfg).to(self.device)
         return ensemble_features(clip_model, self.scope.names, templates, normalize_each)
 
+    def on_source_classes(self) -> bool:
+        """Whether this run's classes are among those that its prompts were tuned on."""
+        return self.scope.is_within(self.tuned_on)
+
     def prepare(self) -> None:
         super().prepare()
+        self.tuned_on = TunedOn(self.scope.dataset, list(self.scope.names))
         if self.cfg.TEST.FINAL_MODEL == "best_val" and self._selects_on_test_images():
             logger.warning(
                 "TEST.FINAL_MODEL is best_val, but the val split is of test images: the model is selected on "
@@ -163,7 +170,8 @@ class PromptTrainer(CLIPTrainer):
         if self.val_loader is None:
             return True
         tested = {item.impath for item in self.dm.dataset.test}
-        return any(item.impath in tested for item in self.val_loader.dataset.data_source)
+        chosen_on = getattr(self.val_loader.dataset, "data_source", ())
+        return any(item.impath in tested for item in chosen_on)
 
     # -- a training step, from top to bottom ------------------------------------------------------------
 
@@ -260,6 +268,10 @@ class PromptTrainer(CLIPTrainer):
             ValueError: a key is missing, has a wrong shape or is of another method.
         """
         take_prompts(state_dict, self.model.prompt_learner)
+
+    def load_weights(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
+        super().load_weights(name, checkpoint, path)
+        self.tuned_on = TunedOn.of(checkpoint)
 
     def checkpoint_extras(self, name: str) -> dict[str, Any]:
         """Also which method tuned the prompts, and on what."""

@@ -106,7 +106,7 @@ def test_deep_prompts_need_shallow_ones_of_their_length(family: str) -> None:
     images, three, two = torch.randn(2, 3, 32, 32), torch.randn(3, 64), torch.randn(2, 64)
     with pytest.raises(ValueError, match="replace prompts of the input"):
         model.encode_image(images, None, [three])
-    with pytest.raises(ValueError, match="2.*cannot replace 3"):
+    with pytest.raises(ValueError, match=r"2.*cannot replace 3"):
         model.encode_image(images, three, [two])
     with pytest.raises(ValueError, match="3 deep prompts for 3 blocks"):
         model.encode_image(images, three, [three] * 3)

@@ -90,7 +90,6 @@ class DPC(PromptTrainer):
         except ValueError as error:
             raise ValueError(f"TRAINER.DPC.BACKBONE_DIR: {self.backbone_checkpoint}: {error}") from error
         self.dual_prompts = DualPrompts(learner, self.rule_of)
-        self.tuned_on: TunedOn | None = None
         return learner
 
     def tuned_state(self) -> Mapping[str, Tensor]:
@@ -120,7 +119,7 @@ class DPC(PromptTrainer):
 
     def on_source_classes(self) -> bool:
         """Whether this run's classes are among those that P' was tuned on: these get w_b, all others w_n."""
-        return not self.cfg.TRAINER.DPC.DECOUPLING or self.scope.is_within(self.tuned_on)
+        return not self.cfg.TRAINER.DPC.DECOUPLING or super().on_source_classes()
 
     # -- before the first step ------------------------------------------------------------------------
 
@@ -129,7 +128,6 @@ class DPC(PromptTrainer):
             raise ValueError("TRAINER.DPC.WEIGHT_BASE is 0, which evaluates P: set it in (0, 1] to train P'")
         self._check_backbone_classes()
         super().prepare()
-        self.tuned_on = TunedOn(self.scope.dataset, list(self.scope.names))
         if self.cfg.TRAINER.DPC.HARD_NEGATIVES:
             with torch.no_grad(), self.dual_prompts.showing("tuned"), self.precision.autocast():
                 self._tuned_text_features = self.model.text_features()  # frozen: once per run
@@ -287,7 +285,6 @@ class DPC(PromptTrainer):
 
     def load_weights(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
         super().load_weights(name, checkpoint, path)
-        self.tuned_on = TunedOn.of(checkpoint)
         stored = checkpoint.get("dpc")
         if stored is None:
             return
