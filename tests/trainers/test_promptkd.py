@@ -32,6 +32,7 @@ def count_teacher_images(trainer: Any, epochs: int) -> int:
         return original(images)
 
     trainer.model.teacher_logits = counting
+    trainer.prepare()
     trainer.set_model_mode("train")
     with torch.no_grad():
         for _ in range(epochs):
