@@ -89,35 +89,81 @@ def test_class_specific_context_only_fits_its_classes(build: Build, tmp_path: Pa
         build("CoOp", *csc, "DATASET.SUBSAMPLE_CLASSES", "new").load_model(str(tmp_path / "csc"), epoch=-1)
 
 
-def test_weights_can_change_at_evaluation_but_not_the_variant(
-    build: Build, coop: Path, tmp_path: Path
-) -> None:
-    dpc = (*FP32, "TRAINER.DPC.BACKBONE_DIR", str(coop), "DATASET.SUBSAMPLE_CLASSES")
-    trained = build("CoOp_DPC", *dpc, "base", output=tmp_path / "dpc")
-    trained.train()
-    with trained.dual_prompts.showing("parallel"):
-        parallel = trained.model.prompt_learner.ctx.detach().clone()
-    with trained.dual_prompts.showing("tuned"):
-        tuned = trained.model.prompt_learner.ctx.detach().clone()
+class Trained:
+    """A trained CoOp_DPC of a reading, its two prompts, and what evaluations of it show."""
 
-    def shown(classes: str, *options: str) -> torch.Tensor:
-        trainer = build("CoOp_DPC", *dpc, classes, *options)
-        trainer.load_model(str(tmp_path / "dpc"), epoch=-1)
+    def __init__(self, build: Build, coop: Path, folder: Path, reading: str) -> None:
+        self.build, self.folder = build, folder
+        self.options = (*FP32, "TRAINER.DPC.BACKBONE_DIR", str(coop), "TRAINER.DPC.VARIANT", reading)
+        trained = build("CoOp_DPC", *self.options, output=folder)
+        trained.train()
+        with trained.dual_prompts.showing("parallel"):
+            self.parallel = trained.model.prompt_learner.ctx.detach().clone()
+        self.tuned = torch.load(coop / "prompt_learner/model.pth.tar-2")["state_dict"]["ctx"]
+        assert (self.parallel - self.tuned).abs().max() > 1e-4
+
+    def shown(self, classes: str, *options: str) -> torch.Tensor:
+        trainer = self.build("CoOp_DPC", *self.options, "DATASET.SUBSAMPLE_CLASSES", classes, *options)
+        trainer.load_model(str(self.folder), epoch=-1)
         trainer.set_model_mode("eval")
         return trainer.model.prompt_learner.ctx.detach()
 
-    close = {"atol": 1e-5, "rtol": 1e-4}
-    torch.testing.assert_close(shown("base"), 0.2 * parallel + 0.8 * tuned, **close)
+
+CLOSE = {"atol": 1e-5, "rtol": 1e-4}
+
+
+@pytest.mark.parametrize("reading", ["paper", "direct"])
+def test_weights_can_change_at_evaluation_but_not_the_variant(
+    build: Build, coop: Path, tmp_path: Path, reading: str
+) -> None:
+    trained = Trained(build, coop, tmp_path / "dpc", reading)
+    shown, parallel, tuned = trained.shown, trained.parallel, trained.tuned
+    torch.testing.assert_close(shown("base"), 0.2 * parallel + 0.8 * tuned, **CLOSE)
     torch.testing.assert_close(
-        shown("base", "TRAINER.DPC.WEIGHT_BASE", "0.7"), 0.7 * parallel + 0.3 * tuned, **close
+        shown("base", "TRAINER.DPC.WEIGHT_BASE", "0.7"), 0.7 * parallel + 0.3 * tuned, **CLOSE
     )
     torch.testing.assert_close(
-        shown("new", "TRAINER.DPC.WEIGHT_NEW", "0.4"), 0.4 * parallel + 0.6 * tuned, **close
+        shown("new", "TRAINER.DPC.WEIGHT_NEW", "0.4"), 0.4 * parallel + 0.6 * tuned, **CLOSE
     )
-    torch.testing.assert_close(shown("new"), tuned, **close)
-    torch.testing.assert_close(shown("new", "TRAINER.DPC.DECOUPLING", "False"), shown("base"), **close)
-    with pytest.raises(ValueError, match=r"set TRAINER\.DPC\.VARIANT paper"):
+    torch.testing.assert_close(shown("new"), tuned, **CLOSE)
+    torch.testing.assert_close(shown("new", "TRAINER.DPC.DECOUPLING", "False"), shown("base"), **CLOSE)
+    with pytest.raises(ValueError, match=rf"set TRAINER\.DPC\.VARIANT {reading}"):
         shown("base", "TRAINER.DPC.VARIANT", "released")
+
+
+@pytest.mark.parametrize("reading", ["paper", "direct", "released"])
+def test_a_weight_of_zero_evaluates_the_tuned_prompt_itself(
+    build: Build, coop: Path, tmp_path: Path, reading: str
+) -> None:
+    trained = Trained(build, coop, tmp_path / "dpc", reading)
+    assert torch.equal(trained.shown("base", "TRAINER.DPC.WEIGHT_BASE", "0"), trained.tuned)
+    assert not torch.allclose(trained.shown("base"), trained.tuned, atol=1e-5)
+    new = trained.shown("new", "TRAINER.DPC.WEIGHT_BASE", "0", "TRAINER.DPC.WEIGHT_NEW", "0.4")
+    torch.testing.assert_close(new, 0.4 * trained.parallel + 0.6 * trained.tuned, **CLOSE)
+
+
+def test_released_shows_the_parallel_prompt_under_any_weight_and_says_so(
+    build: Build, coop: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained = Trained(build, coop, tmp_path / "dpc", "released")
+
+    def warned() -> bool:
+        return "TRAINER.DPC.WEIGHT_BASE 0.7 has no effect" in caplog.text
+
+    torch.testing.assert_close(trained.shown("base"), trained.parallel, **CLOSE)
+    trained.shown("base", "TRAINER.DPC.WEIGHT_BASE", "0.2")
+    trained.shown("base", "TRAINER.DPC.WEIGHT_BASE", "0")
+    assert "has no effect on an evaluation" not in caplog.text
+    torch.testing.assert_close(
+        trained.shown("base", "TRAINER.DPC.WEIGHT_BASE", "0.7"), trained.parallel, **CLOSE
+    )
+    assert warned()
+
+
+def test_a_weight_of_zero_cannot_be_trained(build: Build, coop: Path) -> None:
+    dpc = (*FP32, "TRAINER.DPC.BACKBONE_DIR", str(coop), "TRAINER.DPC.WEIGHT_BASE", "0")
+    with pytest.raises(ValueError, match=r"TRAINER\.DPC\.WEIGHT_BASE is 0"):
+        build("CoOp_DPC", *dpc).train()
 
 
 def test_some_of_the_tuned_classes_are_source_classes_too(build: Build, tmp_path: Path) -> None:

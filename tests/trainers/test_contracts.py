@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 import trainers
 from clip import CLIP, tokenize
-from dassl.engine import TRAINER_REGISTRY
+from dassl.engine import TRAINER_REGISTRY, runtime
 from trainers.core import PromptTrainer
 from trainers.plugins.dpc import DPC
 
@@ -78,14 +78,23 @@ ids = [f"{case.trainer}{'-' + case.options[-1] if case.options else ''}" for cas
 every_case = pytest.mark.parametrize("case", CASES, ids=ids)
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the runs that cases build on, each trained once."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def make(build: Build, tmp_path: Path, tiny_clip_file: Path) -> Callable[..., Any]:
-    """make(case, *options) -> trainer; what its method builds on is trained first."""
+def make(build: Build, kept: Path, tiny_clip_file: Path) -> Callable[..., Any]:
+    """make(case, *options) -> trainer; what its method builds on is trained first, in fp32."""
 
     def trained(trainer: str, *options: str) -> str:
-        folder = tmp_path / f"{trainer}{abs(hash(options))}"
+        pairs = zip(options[::2], options[1::2], strict=True)
+        words = [word for pair in pairs if not pair[0].endswith(".PREC") for word in pair]
+        words += [f"TRAINER.{TRAINER_REGISTRY.get(trainer).NODE}.PREC", "fp32", "TEST.NO_TEST", "True"]
+        folder = kept / f"{trainer}{abs(hash(tuple(words)))}"
         if not folder.exists():
-            build(trainer, *options, "TEST.NO_TEST", "True", output=folder).train()
+            build(trainer, *words, output=folder).train()
         return str(folder)
 
     def make_trainer(case: Case, *options: str, fp32: bool = True, **settings: Any) -> Any:
@@ -93,7 +102,7 @@ def make(build: Build, tmp_path: Path, tiny_clip_file: Path) -> Callable[..., An
         words = [*case.options, *options, *((f"TRAINER.{node}.PREC", "fp32") if fp32 else ())]
         if case.backbone == "PromptKD":
             words += ["TRAINER.PROMPTKD.TEACHER_PATH", str(tiny_clip_file)]
-            words += ["TRAINER.PROMPTKD.TEACHER_DIR", trained("PromptSRC", "TRAINER.PROMPTSRC.PREC", "fp32")]
+            words += ["TRAINER.PROMPTKD.TEACHER_DIR", trained("PromptSRC")]
         if case.trainer != case.backbone:
             pairs = zip(words[::2], words[1::2], strict=True)
             own = [word for pair in pairs if "DPC" not in pair[0] for word in pair]
@@ -249,3 +258,50 @@ def test_every_precision_trains_on_this_machine(make: Build, case: Case, precisi
     assert torch.isfinite(logits_of(trainer)).all()
     if not torch.cuda.is_available() and precision != "bf16":
         assert any(f"PREC is {precision}" in message and "fp32" in message for message in caplog.messages)
+
+
+def dtypes(module: torch.nn.Module) -> dict[str, torch.dtype]:
+    return {name: tensor.dtype for name, tensor in module.state_dict(keep_vars=True).items()}
+
+
+@every_case
+@pytest.mark.parametrize("precision", ["fp16", "bf16", "amp", "amp_bf16"])
+def test_every_precision_of_a_gpu_takes_a_step(
+    make: Build, case: Case, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forced on this machine, whatever it has a use for: number formats meet as they do on a GPU."""
+    make(case)  # trains in fp32 what the case builds on
+    monkeypatch.setattr(runtime, "no_use_for", lambda precision, device: "")
+    node = TRAINER_REGISTRY.get(case.backbone).NODE
+    trainer = make(case, f"TRAINER.{node}.PREC", precision, fp32=False)
+    towers = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
+    frozen = [trainer.model.clip, *([trainer.model.teacher.clip] if case.backbone == "PromptKD" else [])]
+    formats = [dtypes(module) for module in frozen]
+    assert all(towers in found.values() for found in formats)
+    assert (trainer.scaler is not None) == (precision == "amp")
+
+    trainer.prepare()
+    trainer.before_epoch()
+    trainer.set_model_mode("train")
+    trainer.num_batches = len(trainer.train_loader_x)
+    before = tuned(trainer)
+    for _ in range(20 if precision == "amp" else 1):  # a scaler finds its scale first
+        summary = trainer.forward_backward(next(iter(trainer.train_batches())))
+        assert all(torch.isfinite(torch.as_tensor(value)) for value in summary.values()), summary
+        after = tuned(trainer)
+        if all(not torch.equal(before[key], after[key]) for key in before):
+            break
+    for key, leaf in after.items():
+        assert leaf.dtype == torch.float32 and leaf.isfinite().all(), key
+        assert not torch.equal(before[key], leaf), f"{key} has not moved"
+    assert [dtypes(module) for module in frozen] == formats
+
+    logits = logits_of(trainer)
+    assert logits.dtype == torch.float32 and logits.isfinite().all()
+    images, _ = trainer.parse_batch_test(next(iter(trainer.test_loader)))
+    with torch.no_grad(), trainer.precision.autocast():
+        features = [trainer.model.image_features(images), trainer.model.text_features()]
+    for found in features:
+        if found is not None:  # CoCoOp's text features depend on the image
+            assert found.dtype == torch.float32
+            torch.testing.assert_close(found.norm(dim=1), torch.ones(len(found)), atol=1e-3, rtol=0)

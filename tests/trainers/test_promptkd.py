@@ -32,6 +32,7 @@ def count_teacher_images(trainer: Any, epochs: int) -> int:
         return original(images)
 
     trainer.model.teacher_logits = counting
+    trainer.prepare()
     trainer.set_model_mode("train")
     with torch.no_grad():
         for _ in range(epochs):
@@ -63,3 +64,53 @@ def test_trains_on_all_classes_and_tests_those_that_are_asked_for(
     result = json.loads((Path(trainer.output_dir) / "results.jsonl").read_text())
     assert result["metrics"]["total"] == images
     assert trainer._text_features.shape[0] == names
+
+
+def statistics(trainer: Any) -> dict[str, torch.Tensor]:
+    norm = trainer.model.prompt_learner.projection[1]
+    names = ("running_mean", "running_var", "num_batches_tracked")
+    return {name: getattr(norm, name).detach().clone() for name in names}
+
+
+def steps_on_all_batches(trainer: Any) -> list[tuple[int, bool]]:
+    """Images of each mini-batch of an epoch, and whether it changed the running statistics."""
+    trainer.before_train()
+    trainer.before_epoch()
+    trainer.set_model_mode("train")
+    trainer.num_batches = len(trainer.train_loader_x)
+    found = []
+    for batch in trainer.train_batches():
+        before = statistics(trainer)
+        summary = trainer.forward_backward(batch)
+        assert all(torch.isfinite(value) for value in summary.values())
+        after = statistics(trainer)
+        found.append((len(batch["img"]), any(not torch.equal(before[key], after[key]) for key in before)))
+    return found
+
+
+ONE_LEFT = ("DATALOADER.TRAIN_X.DROP_LAST", "False", "OPTIM.WARMUP_EPOCH", "-1")
+
+
+def test_a_last_batch_of_one_image_trains_and_leaves_the_statistics_alone(
+    student: Callable[..., Any],
+) -> None:
+    trainer = student(*ONE_LEFT, "DATALOADER.TRAIN_X.BATCH_SIZE", "17")
+    before = trainer.model.prompt_learner.tuned_tensors()["image_encoder.VPT"].detach().clone()
+    assert steps_on_all_batches(trainer) == [(17, True), (1, False)]
+    assert not torch.equal(trainer.model.prompt_learner.tuned_tensors()["image_encoder.VPT"], before)
+    trainer.train()
+
+
+def test_selecting_on_test_images_is_said(
+    student: Callable[..., Any], build: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    def warned(trainer: Any) -> bool:
+        caplog.clear()
+        trainer.prepare()
+        return "the model is selected on test images" in caplog.text
+
+    best = ("TEST.FINAL_MODEL", "best_val")
+    assert warned(student(*best)) and not warned(student())
+    assert warned(student(*best, "DATASET.SUBSAMPLE_CLASSES", "all"))
+    # the validation images are of base classes, the tested ones here are not
+    assert not warned(build("CoOp", *best, "TRAINER.COOP.PREC", "fp32"))

@@ -1,0 +1,156 @@
+"""Where and how a run computes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from dassl.engine import runtime
+from dassl.engine.runtime import Precision, Runtime, check_precision, find_runtime, supported_precision
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "towers", "autocast", "scales"),
+    [
+        ("fp32", torch.float32, None, False),
+        ("fp16", torch.float16, None, False),
+        ("bf16", torch.bfloat16, None, False),
+        ("amp", torch.float32, torch.float16, True),
+        ("amp_bf16", torch.float32, torch.bfloat16, False),
+    ],
+)
+def test_what_a_precision_means(
+    name: str, towers: torch.dtype, autocast: torch.dtype | None, scales: bool
+) -> None:
+    precision = Precision(name, "cpu")
+    assert precision.towers == towers
+    assert (precision.scaler() is not None) == scales
+    with precision.autocast():
+        assert torch.is_autocast_enabled("cpu") == (autocast is not None)
+        if autocast is not None:
+            assert torch.get_autocast_dtype("cpu") == autocast
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (autocast or torch.float32)
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_the_table_above_is_whole() -> None:
+    assert runtime.PRECISIONS == ("fp32", "fp16", "bf16", "amp", "amp_bf16")
+    with pytest.raises(ValueError, match=r"TRAINER\.X\.PREC is 'fp8'; it must be one of fp32, fp16, bf16"):
+        check_precision("TRAINER.X.PREC", "fp8")
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "gpu_has_bf16", "given"),
+    [
+        ("fp16", CPU, False, "fp32"),
+        ("amp", CPU, False, "fp32"),
+        ("bf16", CPU, False, "bf16"),
+        ("amp_bf16", CPU, False, "amp_bf16"),
+        ("fp32", CPU, False, "fp32"),
+        ("fp16", GPU, False, "fp16"),
+        ("amp", GPU, False, "amp"),
+        ("bf16", GPU, False, "fp32"),
+        ("amp_bf16", GPU, False, "fp32"),
+        ("bf16", GPU, True, "bf16"),
+        ("amp_bf16", GPU, True, "amp_bf16"),
+    ],
+)
+def test_what_a_device_has_no_use_for_runs_in_fp32_with_a_warning(
+    asked: str,
+    device: torch.device,
+    gpu_has_bf16: bool,
+    given: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: gpu_has_bf16)
+    assert supported_precision("TRAINER.X.PREC", asked, device) == Precision(given, device.type)
+    fell_back = asked != given
+    assert (f"TRAINER.X.PREC is {asked}" in caplog.text) == fell_back
+    assert ("running in fp32" in caplog.text) == fell_back
+
+
+def test_a_device_is_named_with_its_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    assert str(find_runtime(True).device) == "cuda:2"
+    assert str(find_runtime(False).device) == "cpu"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert str(find_runtime(True).device) == "cuda:3"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert find_runtime(True) == Runtime(CPU, 0, 1)
+    assert not dist.is_initialized()
+
+
+def test_a_process_alone_sums_nothing() -> None:
+    tensor = torch.tensor([1.0, 2.0])
+    alone = Runtime(CPU)
+    alone.all_reduce([tensor])
+    assert tensor.tolist() == [1, 2] and alone.is_main
+    assert not Runtime(CPU, 1, 2).is_main
+
+
+PROCESS = """
+import torch
+import torch.distributed as dist
+from dassl.engine.runtime import find_runtime
+
+runtime = find_runtime(False)
+a, b = torch.tensor([1.0, 10.0]) * (runtime.rank + 1), torch.tensor([[runtime.rank]])
+runtime.all_reduce(iter([a, b]))
+assert find_runtime(False) == runtime  # connected once
+print(runtime.rank, runtime.world_size, runtime.is_main, dist.get_backend(), a.tolist(), b.tolist())
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes_sum_their_tensors() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    common |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS],
+            cwd=ROOT,
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(2)
+    ]
+    try:
+        results = [process.communicate(timeout=90) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], results
+    sums = "gloo [3.0, 30.0] [[1]]"
+    assert [out.strip() for out, _ in results] == [f"0 2 True {sums}", f"1 2 False {sums}"]
+
+
+@pytest.mark.parametrize("method", ["CoOp", "ZeroshotCLIP"])
+def test_a_run_is_one_process(
+    method: str, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="WORLD_SIZE is 2, but a run is one process.*without torchrun"):
+        build(method)
+    assert not dist.is_initialized()
