@@ -31,11 +31,11 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import benchmarks.random_images  # noqa: E402, F401  # registers the data set
 import train  # noqa: E402
 from benchmarks import reference  # noqa: E402
 from benchmarks.measure import Cost, machine, measure, scaled_up  # noqa: E402
 from clip import CLIP, Architecture, openai_state_dict  # noqa: E402
-from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum  # noqa: E402
 from dassl.engine import build_trainer  # noqa: E402
 from trainers import promptsrc  # noqa: E402
 from trainers.plugins.dpc.batches import Ranking  # noqa: E402
@@ -66,30 +66,10 @@ CONFIGS = {
 DEFAULT_METHODS = ["CoOp", "CoOp_DPC", "MaPLe"]
 WARMUP = {"cpu": 1, "cuda": 5}  # steps before the measured ones
 RESULT_FILE = "result.json"
-SHOTS = 16
 # On the CPU the reference is measured with so many classes at most and scaled up: with 500 it would take
 # minutes a step and 20 GB.
 REFERENCE_CLASSES = 100
 IMAGES = 64  # different image files; the training set's items share them
-# Class names as long as the benchmark's are on average: 1 to 4 tokens.
-WORDS = ["annual crop", "forest", "highway", "sea lake", "pasture", "residential", "industrial vegetation"]
-
-
-@DATASET_REGISTRY.register()
-class Random(DatasetBase):
-    """``BENCHMARK_CLASSES`` classes of random images below DATASET.ROOT."""
-
-    def __init__(self, cfg: Any) -> None:
-        rng = np.random.default_rng(0)
-        files = sorted(Path(cfg.DATASET.ROOT).glob("*.png"))
-        items = []
-        for label in range(int(os.environ["BENCHMARK_CLASSES"])):
-            name = f"{WORDS[label % len(WORDS)]} {label}"
-            items += [
-                Datum(str(files[i]), label, classname=name) for i in rng.integers(len(files), size=SHOTS)
-            ]
-        self.train_full = items
-        super().__init__(train_x=items, test=items)
 
 
 # ---- one case, in its own process --------------------------------------------------------------------------

@@ -238,11 +238,9 @@ class DPC(PromptTrainer):
         loader = self.dm.build_test_loader(dataset.val)
         ours, tuned = self._mean_loss(loader, "base"), self._mean_loss(loader, "tuned")
         if ours > tuned:
-            logger.warning(
-                "DPC's prompt for base classes has a validation loss of %.4f, the tuned prompt P itself "
-                "%.4f: P' went too far (remedies: a lower OPTIM.LR or fewer OPTIM.MAX_EPOCH)",
-                ours, tuned,
-            )  # fmt: skip
+            remedy = "a lower OPTIM.LR, or fewer OPTIM.MAX_EPOCH"
+            message = "the base classes' validation loss is %.4f, with P itself %.4f: P' went too far (%s)"
+            logger.warning(message, ours, tuned, remedy)
 
     @torch.no_grad()
     def _mean_loss(self, loader: Any, shown: Shown) -> float:
@@ -295,8 +293,6 @@ class DPC(PromptTrainer):
             )
         self._check_tuned(stored["tuned"], path)
         if not self.reading.mixes_base and self.weight_base not in (0, stored["weight_base"]):
-            logger.warning(
-                "TRAINER.DPC.WEIGHT_BASE %s has no effect on an evaluation of %s: base classes see P' alone",
-                self.weight_base, self.reading.name,
-            )  # fmt: skip
+            message = "TRAINER.DPC.WEIGHT_BASE %s has no effect on an evaluation of %s: base classes see P'"
+            logger.warning(message, self.weight_base, self.reading.name)
         self.dual_prompts.reweight(stored["weight_base"])
