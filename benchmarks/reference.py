@@ -129,6 +129,7 @@ class Path77:
         logits = self.model.logits(features, texts[labels])
         pairs = torch.arange(len(logits), device=self.device)
         loss = F.cross_entropy(logits, pairs) + F.cross_entropy(logits.t(), pairs)
+        assert isinstance(self.trainer, DPC)
         if self.trainer.reading.reduction == "mean":
             loss = loss / 2
         classes = labels.unique()
