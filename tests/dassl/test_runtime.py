@@ -151,6 +151,6 @@ def test_a_run_is_one_process(
     method: str, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match="WORLD_SIZE is 2, but a run is one process.*without torchrun"):
+    with pytest.raises(ValueError, match=r"WORLD_SIZE is 2, but a run is one process.*without torchrun"):
         build(method)
     assert not dist.is_initialized()
