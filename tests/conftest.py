@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,8 +19,10 @@ from PIL import Image
 import train
 from clip import CLIP, Architecture, openai_state_dict
 from datasets.eurosat import EuroSAT
+from tests.golden import recipe
 
 ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("DPC_SHARED", ROOT.parent / "shared"))
 torch.set_num_threads(1)  # tiny models: threads cost more than they bring
 
 TINY = Architecture(
@@ -49,10 +52,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder with golden numbers and real data, which a fresh checkout does not have."""
-    path = Path(os.environ.get("DPC_SHARED", ROOT.parent / "shared"))
-    if not path.is_dir():
-        pytest.skip(f"needs the reference material in {path} (DPC_SHARED names another place)")
-    return path
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the reference material in {SHARED} (DPC_SHARED names another place)")
+    return SHARED
 
 
 @pytest.fixture(scope="session")
@@ -132,18 +134,21 @@ def load_script(path: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def golden(shared: Path) -> Path:
-    """Folder of the numbers that the original repositories compute."""
-    return shared / "golden"
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the numbers that the original repositories compute: all, or the part kept in this one."""
+    everything = SHARED / "golden"
+    if everything.is_dir():
+        return everything
+    # A copy, since few-shot draws are kept beside the data.
+    return shutil.copytree(ROOT / "tests/golden/public", tmp_path_factory.mktemp("golden") / "public")
 
 
 @pytest.fixture(scope="session")
-def golden_clip(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def golden_clip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
     """Weights files of the golden CLIPs, by name: "b16" and "l14"."""
     folder = tmp_path_factory.mktemp("golden_clip")
-    script = load_script(golden / "make_clip.py")
-    files = {}
-    for name in ("b16", "l14"):
-        files[name] = folder / f"public-{name}.pt"
-        torch.save(script.build("public", name), files[name])
-    return files
+    files = {name: folder / f"public-{name}.pt" for name in recipe.SIZES}
+    for name, path in files.items():
+        torch.save(recipe.tiny_clip(name), path)
+    yield files
+    shutil.rmtree(folder)  # 600 MB

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 import train
 from tests.conftest import ROOT
+
+PUBLIC = Path(__file__).parent / "public"  # the part of the records that every checkout has
 
 # See "The records' options here" in the golden README.
 _OPTIONS = {
@@ -34,6 +37,14 @@ _TRAINERS = {"StackSPLE_CoOp": "CoOp_DPC", "StackSPLE_PromptKD": "PromptKD_DPC"}
 def manifest(golden: Path) -> dict[str, Any]:
     """All records by name."""
     return json.loads((golden / "manifest.json").read_text())
+
+
+def load(golden: Path, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A record's entry in the manifest and its arrays; skips the test where the record is not there."""
+    path = golden / "rec" / f"{name}.npz"
+    if not path.is_file():
+        pytest.skip(f"the record {name} is not in the part of the records that the repository holds")
+    return manifest(golden)[name], dict(np.load(path))
 
 
 def arguments(

@@ -1,41 +1,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
-from tests.conftest import load_script
-from tests.golden.commands import arguments
+from tests.golden import recipe
+from tests.golden.commands import PUBLIC, arguments
 
 
 @pytest.fixture(scope="session")
 def golden_checkpoints(
-    golden: Path, golden_clip: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
+    golden_clip: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Path]]:
     """Folder of one of the original repositories' runs, by tag, with its checkpoint as they wrote it."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    rebuild = load_script(golden / "make_ckpt.py").rebuild
-
-    @cache
-    def weights(name: str | None) -> dict[str, Tensor] | None:
-        return torch.load(golden_clip[name.removeprefix("public-")]) if name else None
+    specs = json.loads((PUBLIC / "checkpoints.json").read_text())
+    clips = {name: torch.load(path, mmap=True) for name, path in golden_clip.items()}
 
     @cache
     def run_folder(tag: str) -> Path:
-        spec = json.loads((golden / f"ckpt/{tag}.json").read_text())
-        state = rebuild(spec, weights(spec["clip"]), weights(spec.get("clip2")))
-        path = folder / spec["path"]
+        state = recipe.checkpoint(specs, tag, clips)
+        path = folder / specs[tag]["path"]
         path.parent.mkdir(parents=True)
         empty = {"optimizer": None, "scheduler": None, "val_result": None}
-        torch.save({"state_dict": state, "epoch": spec["epoch"], **empty}, path)
+        # A slice would be saved with the whole tensor behind it.
+        state = {key: tensor.clone() for key, tensor in state.items()}
+        torch.save({"state_dict": state, "epoch": specs[tag]["epoch"], **empty}, path)
         return folder / tag
 
-    return run_folder
+    yield run_folder
+    shutil.rmtree(folder)  # 2 GB
 
 
 @pytest.fixture

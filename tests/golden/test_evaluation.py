@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.golden.commands import assert_logits, manifest, run
+from tests.golden.commands import assert_logits, load, run
 
 RECORDS = {
     "zeroshotclip": ("base", "new", "all"),
@@ -20,6 +19,7 @@ RECORDS = {
     "coop_ctx16_front": ("base", "new"),
     "coop_csc16_base": ("base",),
     "coop_csc4_all_middle": ("all",),
+    "kgcoop": ("base", "new"),
     "cocoop": ("base", "new"),
     "vpt": ("base", "new"),
     "ivlp": ("base", "new"),
@@ -39,9 +39,9 @@ def test_logits(
     name: str,
     classes: str,
 ) -> None:
-    command = manifest(golden)[f"eval/{name}"]["command"][classes]
-    run(translated(command))
-    assert_logits(tmp_path, np.load(golden / f"rec/eval/{name}.npz"), classes)
+    entry, record = load(golden, f"eval/{name}")
+    run(translated(entry["command"][classes]))
+    assert_logits(tmp_path, record, classes)
 
 
 DPC_RECORDS = {
@@ -64,9 +64,8 @@ def test_dpc_logits(
     name: str,
     key: str,
 ) -> None:
-    command = manifest(golden)[name]["command"][key]
-    run(translated(command))
-    record = dict(np.load(golden / "rec" / f"{name}.npz"))
+    entry, record = load(golden, name)
+    run(translated(entry["command"][key]))
     classes = key.split("/")[0]
     record[f"{classes}_logits"] = record[f"{key}/logits"]
     assert_logits(tmp_path, record, classes, atol=5e-4)

@@ -12,7 +12,7 @@ from torch import Tensor
 import clip
 from clip import CLIP, Architecture, openai_state_dict
 from tests.conftest import ROOT, TINY
-from tests.golden.recipe import family_state
+from tests.golden.families_recipe import family_state
 
 State = dict[str, Tensor]
 

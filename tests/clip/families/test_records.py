@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import clip
-from tests.golden.recipe import FAMILIES, family_inputs, family_state
+from tests.golden.families_recipe import FAMILIES, family_inputs, family_state
 
 DECLARED = {
     "vit_gelu": {"activation": "gelu"},
