@@ -29,8 +29,8 @@ def schedule(cfg, epochs=None):
     return rates
 
 
-def test_golden_learning_rates(shared):
-    expected = np.load(shared / "golden/rec/train/lr_schedules.npz")
+def test_golden_learning_rates(golden):
+    expected = np.load(golden / "rec/train/lr_schedules.npz")
     assert len(expected) == 48
     for key in expected:
         epochs, kind, warmup, _ = key.split("_")

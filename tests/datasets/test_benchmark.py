@@ -72,10 +72,10 @@ def rows(items: Any, root: Path) -> list[list[object]]:
     return [[os.path.relpath(i.impath, root), i.label, i.classname] for i in items]
 
 
-def test_selection_is_upstreams(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_selection_is_upstreams(golden: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # the records' folder is read-only
-    root = shared / "golden" / "data"
-    records = json.loads((shared / "golden" / "rec" / "fewshot.json").read_text())
+    root = golden / "data"
+    records = json.loads((golden / "rec" / "fewshot.json").read_text())
     for key, record in records.items():
         seed, shots, subset = key.split("_")
         dataset = EuroSAT(
