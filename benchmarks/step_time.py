@@ -105,6 +105,7 @@ def make_trainer(method: str, classes: int, folder: Path, device: str, *options:
         arguments["TRAINER.PROMPTKD.TEACHER_DIR"] = untrained("PromptSRC")
     if method != backbone:
         arguments["TRAINER.DPC.BACKBONE_DIR"] = untrained(backbone)
+        arguments["TRAINER.DPC.VARIANT"] = "paper"  # so many pairs as the paper counts, at most b * K
     words = [str(word) for pair in arguments.items() for word in pair]
     args = train.parse_arguments([*words, *map(str, options)])
     trainer = build_trainer(train.setup_cfg(args))

@@ -66,7 +66,7 @@ class CoCoOp(PromptTrainer):
             {
                 "N_CTX": 16,  # number of context tokens M; with CTX_INIT, its number of words
                 "CTX_INIT": "",  # words to start from, such as "a photo of a"; random when empty
-                "PREC": "fp16",  # fp32, fp16, bf16 or amp
+                "PREC": "fp16",  # fp32, fp16, bf16, amp or amp_bf16
             }
         )
     }

@@ -61,7 +61,7 @@ class MaPLe(PromptTrainer):
             {
                 "N_CTX": 2,  # context tokens M, and as many visual prompt tokens
                 "CTX_INIT": "a photo of a",  # words to start from, where M is at most 4
-                "PREC": "fp16",  # fp32, fp16, bf16 or amp
+                "PREC": "fp16",  # fp32, fp16, bf16, amp or amp_bf16
                 "PROMPT_DEPTH": 9,  # blocks of both towers with prompts, 1 is shallow only
             }
         )

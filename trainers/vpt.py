@@ -20,7 +20,7 @@ class VPT(PromptTrainer):
             {
                 "N_CTX_VISION": 2,  # visual prompt tokens P
                 "CTX_INIT": "a photo of a",  # fixed words before the class name
-                "PREC": "fp16",  # fp32, fp16, bf16 or amp
+                "PREC": "fp16",  # fp32, fp16, bf16, amp or amp_bf16
                 "PROMPT_DEPTH_VISION": 1,  # blocks of the image tower with prompts, 1 is shallow only
             }
         )
