@@ -114,3 +114,32 @@ def test_selecting_on_test_images_is_said(
     assert warned(student(*best, "DATASET.SUBSAMPLE_CLASSES", "all"))
     # the validation images are of base classes, the tested ones here are not
     assert not warned(build("CoOp", *best, "TRAINER.COOP.PREC", "fp32"))
+
+
+def test_what_the_teacher_said_is_kept_by_image(student: Callable[..., Any]) -> None:
+    trainer = student("INPUT.TRANSFORMS", "('normalize',)")
+    trainer.prepare()
+    images, paths = torch.randn(4, 3, 32, 32), ["a", "b", "c", "d"]
+    expected = trainer.model.teacher_logits(images)
+    for rows in ([0, 2], [3, 2, 1, 0], [1, 1]):
+        found = trainer.teacher_logits(images[rows], [paths[i] for i in rows])
+        torch.testing.assert_close(found, expected[rows], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("classes", ["base", "new", "all"])
+def test_labels_and_columns_of_a_test_are_those_of_its_classes(
+    student: Callable[..., Any], classes: str
+) -> None:
+    trainer = student("DATASET.SUBSAMPLE_CLASSES", classes)
+    everything = list(trainer.dm.dataset.classnames)
+    for split, loader in (("val", trainer.val_loader), ("test", trainer.test_loader)):
+        names = {"all": everything, "base": everything[:3], "new": everything[3:]}
+        expected = names["base" if split == "val" else classes]
+        items = loader.dataset.data_source
+        assert list(trainer.tested(split).names) == expected
+        assert {item.classname for item in items} == set(expected)
+        assert all(expected[item.label] == item.classname for item in items)
+        trainer.start_test(split)
+        all_text = trainer.model.text_features()
+        rows = [everything.index(name) for name in expected]
+        torch.testing.assert_close(trainer._text_features, all_text[rows])

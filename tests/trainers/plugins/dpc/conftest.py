@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-FP32 = {"COOP.PREC": "fp32", "COCOOP.PREC": "fp32", "PROMPTSRC.PREC": "fp32", "PROMPTKD.PREC": "fp32"}
+FP32 = {
+    "COOP.PREC": "fp32",
+    "COCOOP.PREC": "fp32",
+    "PROMPTSRC.PREC": "fp32",
+    "PROMPTKD.PREC": "fp32",
+    "IVLP.PREC": "fp32",
+}
 SMALL = {"COOP.N_CTX": "4", "COCOOP.N_CTX": "4", "PROMPTSRC.GPA_MEAN": "1"}
 WORDS = [word for key, value in {**FP32, **SMALL}.items() for word in (f"TRAINER.{key}", value)]
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from trainers.core import View
 from trainers.plugins.dpc.sampler import first_of_each
 
 Make = Callable[..., Any]
@@ -165,6 +167,128 @@ def test_the_own_images_are_those_of_the_loader(dpc: Make) -> None:
         assert torch.equal(after["img"][: len(rows)], before["img"][rows])
         assert torch.equal(after["label"][: len(rows)], before["label"][rows])
         assert len(set(after["label"].tolist())) == len(after["label"])  # a pair a class
+
+
+@pytest.mark.parametrize(
+    ("reading", "limits", "keeps"), [("released", (4, 2), True), ("paper", (3, 0), False)]
+)
+def test_a_reading_decides_how_many_there_are(
+    dpc: Make, reading: str, limits: tuple[int, int], keeps: bool
+) -> None:
+    trainer = dpc("CoOp", "TRAINER.DPC.VARIANT", reading, "TRAINER.DPC.TOPK", "4", classes="all")
+    trainer.prepare()
+    found = trainer.negatives
+    assert (found.k, found.limits, found.keeps_duplicates) == (4, limits, keeps)
+
+
+def test_every_epoch_has_draws_of_its_own(dpc: Make) -> None:
+    trainer = dpc("CoOp", *NO_TEST)
+    trainer.prepare()
+    seeds: list[str] = []
+    object.__setattr__(trainer.negatives, "complete", lambda batches, seed: seeds.append(seed) or [])
+    for trainer.epoch in (0, 1):
+        assert list(trainer.train_batches()) == []
+    assert seeds == ["1/0", "1/1"]
+
+
+@pytest.mark.parametrize(
+    ("method", "reading", "augmented"),
+    [("CoOp", "released", True), ("CoOp", "paper", True), ("PromptKD", "released", False)],
+)
+def test_which_transform_negatives_go_through(dpc: Make, method: str, reading: str, augmented: bool) -> None:
+    trainer = dpc(method, "TRAINER.DPC.VARIANT", reading)
+    item, manager = trainer.dm.dataset.train_x[0], trainer.dm
+    expected = manager.load_item(item, 7, is_train=augmented)
+    assert torch.equal(trainer.load_negative(item, 7), expected)
+    assert not torch.equal(expected, manager.load_item(item, 7, is_train=not augmented))
+
+
+def pairs_of(trainer: Any, *labels: int) -> dict[str, Any]:
+    """A completed mini-batch of one training image a label, whose first two features are known."""
+    items = [next(i for i in trainer.dm.dataset.train_x if i.label == label) for label in labels]
+    images = torch.stack([trainer.dm.load_item(item, None, is_train=False) for item in items])
+    known = None
+    if trainer.frozen_image_tower() is not None:
+        known = trainer.model.image_features(images[:2]).detach()
+    return {"img": images, "label": torch.tensor(labels), "query_features": known}
+
+
+@pytest.mark.parametrize("method", ["CoOp", "PromptSRC"])
+def test_a_view_holds_the_classes_of_its_pairs_alone(dpc: Make, method: str) -> None:
+    trainer = dpc(method, classes="all")
+    trainer.prepare()
+    trainer.set_model_mode("train")
+    batch = pairs_of(trainer, 5, 1, 4, 1)
+    with torch.no_grad():
+        view = trainer.view(batch)
+        assert view.classes.tolist() == [1, 4, 5]
+        assert view.classes[view.columns].tolist() == view.labels.tolist() == [5, 1, 4, 1]
+        close = {"atol": 1e-5, "rtol": 1e-5}
+        torch.testing.assert_close(view.image_features, trainer.model.image_features(batch["img"]), **close)
+        torch.testing.assert_close(view.text_features, trainer.model.text_features()[[1, 4, 5]], **close)
+
+
+@pytest.mark.parametrize(("reading", "share"), [("paper", 1.0), ("direct", 1.0), ("released", 0.5)])
+def test_pair_i_is_on_the_diagonal(dpc: Make, reading: str, share: float) -> None:
+    trainer = dpc("CoOp", "TRAINER.DPC.VARIANT", reading, classes="all")
+    logits, columns = 5 * torch.randn(4, 3), torch.tensor([2, 0, 1, 0])
+    nothing = torch.empty(0)
+    view = View(nothing, nothing, columns, nothing, nothing)
+    [(name, found)] = trainer.classification_loss(view, logits).items()
+    to_text = sum(-logits[i, columns].log_softmax(0)[i] for i in range(4)) / 4
+    to_image = sum(-logits[:, columns[i]].log_softmax(0)[i] for i in range(4)) / 4
+    assert name == "loss_cl"
+    torch.testing.assert_close(found, share * (to_text + to_image))
+
+
+def test_other_losses_are_of_the_classes_of_the_pairs(dpc: Make) -> None:
+    trainer = dpc("KgCoOp", classes="all")
+    trainer.prepare()
+    view = trainer.view(pairs_of(trainer, 5, 3))
+    fixed = trainer.fixed_text_features[[3, 5]]
+    expected = 8 * (1 - F.cosine_similarity(view.text_features, fixed).mean())
+    torch.testing.assert_close(trainer.own_losses(view, torch.zeros(2, 2))["loss_kg"], expected)
+
+    trainer = dpc("PromptSRC", classes="all")
+    trainer.prepare()
+    view = trainer.view(pairs_of(trainer, 5, 3))
+    logits = trainer.class_logits(view.image_features, view.text_features, view.classes)
+    found = trainer.own_losses(view, logits)
+    fixed = trainer.fixed_text_features[[3, 5]]
+    torch.testing.assert_close(found["loss_scl_text"], 25 * (view.text_features - fixed).abs().mean())
+    frozen = F.normalize(trainer.model.clip.encode_image(view.images), dim=-1)
+    torch.testing.assert_close(found["loss_scl_image"], 10 * (view.image_features - frozen).abs().mean())
+    p, q = trainer.model.logits(frozen, fixed).softmax(1), logits.softmax(1)
+    torch.testing.assert_close(found["loss_scl_logits"], (p * (p / q).log()).sum() / 4, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("CoOp", ()), ("IVLP", ()), ("PromptKD", ("TRAINER.DPC.QUERY", "student")), ("PromptKD", ())],
+)
+def test_ranking_is_by_the_tuned_prompt_before_and_behind_training(
+    dpc: Make, method: str, options: tuple[str, ...]
+) -> None:
+    trainer = dpc(method, *options, *NO_TEST, "OPTIM.LR", "0.1")
+    images = torch.randn(3, 3, 32, 32)
+    trainer.prepare()
+    trainer.set_model_mode("train")
+    before = trainer.rank(images)
+    trainer.set_model_mode("eval")
+    with torch.no_grad(), trainer.dual_prompts.showing("tuned"):
+        student = trainer.model(images)
+    if method == "PromptKD" and not options:
+        torch.testing.assert_close(before.scores, trainer.model.teacher_logits(images))
+        assert not torch.allclose(before.scores, student, atol=1e-2)
+    else:
+        torch.testing.assert_close(before.scores, student, atol=1e-4, rtol=1e-4)
+    assert (before.features is None) == (method != "CoOp")
+
+    trainer.train()
+    trainer.prepare()
+    trainer.set_model_mode("train")
+    torch.testing.assert_close(trainer.rank(images).scores, before.scores, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(trainer.rank(images[:1]).scores, before.scores[:1], atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("k", "warned"), [("2", False), ("3", True), ("8", True)])
