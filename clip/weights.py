@@ -79,8 +79,6 @@ def load(
 
 def _is_published(path: Path, state: Mapping[str, Tensor]) -> bool:
     """Whether a file is of OpenAI's making, or known to be like it; it is hashed where nothing else says."""
-    if path.suffix != ".safetensors" and _is_torchscript(path):
-        return True
     if tells_all(state):
         return False
     with path.open("rb") as file:
@@ -122,7 +120,7 @@ def missing_weights(name_or_path: str | Path, cache: Path = _CACHE) -> str:
 def _download(url: str, path: Path, sha256: str) -> None:
     """Fetch ``url`` to ``path`` through a temporary file, checking its SHA-256."""
     # The process number alone does not tell two containers apart that share the folder.
-    part = path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex}.part")
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         with urllib.request.urlopen(url, timeout=30) as response:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -49,5 +49,5 @@ class ZeroshotCLIP2(ZeroshotCLIP):
 
     def templates(self) -> list[str]:
         # the seven were selected on the source of the cross-dataset protocols, for that data set
-        own = [] if self.scope.is_source else super().templates()
+        own = [] if self.scope.is_source and not self.cfg.DATASET.TEMPLATE else super().templates()
         return [*SELECTED_TEMPLATES, *own]

@@ -15,13 +15,13 @@ from clip.model import CLIP
 ACTIVATION, HEAD_WIDTH = "quick_gelu", 64  # of all models that OpenAI published
 # Sizes that OpenAI's own files repeat as scalars, and nobody else's.
 _MARKS = ("input_resolution", "context_length", "vocab_size")
-# Of the image towers that were published with these keys (ViT-S to L, So400m, H, g, bigG).
-_HEAD_WIDTHS = (64, 72, 80, 88, 104)
+# Of the image towers that were published with these keys (ViT-S to L, So400m, H, g, bigG, e).
+_HEAD_WIDTHS = (64, 72, 80, 88, 104, 112)
 
 
 def is_marked(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict carries the scalars of OpenAI's own files."""
-    return all(key in state for key in _MARKS)
+    """Whether a state dict carries the scalars of OpenAI's own files, their TorchScript archives included."""
+    return _MARKS[0] in state
 
 
 def openai_state_dict(model: CLIP) -> dict[str, Tensor]:

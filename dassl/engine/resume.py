@@ -99,7 +99,8 @@ def remove_resume_file(directory: str) -> None:
 def check_settings(written: dict[str, str], cfg: CfgNode, path: str) -> None:
     """Raise a ``ValueError`` when ``path`` was written under settings that differ in what they compute."""
     current = relevant_settings(cfg)
-    changed = sorted(key for key in written.keys() | current.keys() if written.get(key) != current.get(key))
+    # a setting that the run's version did not have yet has its default, which computes as before
+    changed = sorted(key for key in written if written[key] != current.get(key))
     if changed:
         shown = "; ".join(
             f"{key} was {written.get(key, 'absent')}, now {current.get(key, 'absent')}" for key in changed[:5]

@@ -1,4 +1,7 @@
-"""Where and how a run computes: device, process among others, number format."""
+"""Where and how a run computes: device, process among others, number format.
+
+Trainers refuse several processes as yet; what concerns those is tested, for when mini-batches are split.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +55,12 @@ def find_runtime(use_cuda: bool) -> Runtime:
     """
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     on_gpu = use_cuda and torch.cuda.is_available()
-    index = int(os.environ.get("LOCAL_RANK", torch.cuda.current_device() if on_gpu else 0))
-    device = torch.device("cuda", index) if on_gpu else torch.device("cpu")
+    device = torch.device("cpu")
+    if on_gpu:
+        several = world_size > 1
+        device = torch.device(
+            "cuda", int(os.environ["LOCAL_RANK"]) if several else torch.cuda.current_device()
+        )
     if world_size > 1 and not dist.is_initialized():
         if on_gpu:
             torch.cuda.set_device(device)

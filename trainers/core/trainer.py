@@ -54,7 +54,9 @@ class CLIPTrainer(FeatureTrainer):
     READS: tuple[str, ...] = ()
 
     def check_cfg(self, cfg: CN) -> None:
-        warn_of_idle_settings(cfg, self.READS)
+        warn_of_idle_settings(
+            cfg, [name for cls in type(self).__mro__ for name in vars(cls).get("READS", ())]
+        )
         if cfg.DATASET.TEMPLATE:
             check_template(cfg.DATASET.TEMPLATE)
 

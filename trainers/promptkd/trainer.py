@@ -114,7 +114,11 @@ class PromptKD(PromptTrainer):
                 options.N_CTX_TEXT, length,
             )  # fmt: skip
         said = declared(options.TEACHER_ACTIVATION, options.TEACHER_HEAD_WIDTH)
-        self.teacher_clip = clip.load(options.TEACHER_PATH or options.TEACHER_NAME, self.device, **said)
+        try:
+            self.teacher_clip = clip.load(options.TEACHER_PATH or options.TEACHER_NAME, self.device, **said)
+        except ValueError as error:
+            said_by = "TRAINER.PROMPTKD.TEACHER_ACTIVATION and TEACHER_HEAD_WIDTH"
+            raise ValueError(f"the teacher's CLIP, which {said_by} declare: {error}") from error
         return StudentLearner(
             clip_model,
             self.teacher_clip,

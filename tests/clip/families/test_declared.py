@@ -124,3 +124,12 @@ def test_set_precision_reaches_every_matrix_and_no_norm_of_eva02() -> None:
         assert tensor.dtype == (torch.float32 if norm_or_embedding else torch.bfloat16), name
     coarse = model.encode_image(images).float()
     assert 0 < (coarse - exact).abs().max() < 0.3
+
+
+def test_an_archive_of_somebody_else_s_is_not_openai_s(gelu: State, tmp_path: Path) -> None:
+    from tests.clip.test_weights import Archive
+
+    torch.jit.script(Archive(gelu)).save(str(tmp_path / "traced.pt"))
+    with pytest.raises(ValueError, match="activation"):
+        clip.load(tmp_path / "traced.pt")
+    assert clip.load(tmp_path / "traced.pt", activation="gelu").arch.activation == "gelu"

@@ -101,3 +101,13 @@ def test_kgcoop_stays_close_to_it_and_coop_says_that_it_does_not(
         assert own["loss_kg"] > 0 and not torch.isclose(own["loss_kg"], other["loss_kg"], atol=1e-4)
     warned = "DATASET.TEMPLATE has no effect on CoOp" in caplog.text
     assert warned == (method == "CoOp")
+
+
+def test_the_ensemble_takes_a_template_of_one_s_own_on_the_source_too(
+    build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datasets.eurosat import EuroSAT
+
+    monkeypatch.setattr(EuroSAT, "is_source", True)
+    assert len(build("ZeroshotCLIP2").templates()) == 7
+    assert build("ZeroshotCLIP2", "DATASET.TEMPLATE", "one {}").templates()[-1] == "one {}"

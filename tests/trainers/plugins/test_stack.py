@@ -114,7 +114,7 @@ def test_dpc_ranks_by_the_tuned_prompt_alone(
         trainer.set_model_mode("train")
         scores.append(trainer.rank(images).scores)
         assert trainer.model.prompt_learner.training
-        assert {part.shown for part, _ in trainer.dual_prompts._parts} == {"parallel"}
+        assert {part.shown for part, _ in trainer.dual_prompts._parts.values()} == {"parallel"}
     assert torch.equal(*scores)
     tuned = torch.load(tmp_path / "coop/prompt_learner/model.pth.tar-2")["state_dict"]["ctx"]
     plain = build("CoOp", *FP32)

@@ -102,10 +102,11 @@ class DPC(PromptTrainer):
         self.backbone = read_prompts(setting, self.backbone_checkpoint, backbone)
         return self.backbone["state_dict"]
 
-    def rule_of(self, name: str) -> Rule:
-        """How the learner's tensor ``name`` is dual."""
+    def rule_of(self, name: str, weight_base: float | None = None) -> Rule:
+        """How the learner's tensor ``name`` is dual, under this run's w_b or another."""
+        w = self.weight_base if weight_base is None else weight_base
         # where P itself is evaluated, P' may stand under any weight
-        return self.reading.rule(name, self.weight_base or 1.0, self.cfg.TRAINER.DPC.WEIGHT_NEW)
+        return self.reading.rule(name, w or 1.0, self.cfg.TRAINER.DPC.WEIGHT_NEW)
 
     def set_model_mode(self, mode: str = "train", names: str | Iterable[str] | None = None) -> None:
         """Training shows P'; evaluation the mix for the classes of this run."""
@@ -227,8 +228,8 @@ class DPC(PromptTrainer):
     # -- after the last step ----------------------------------------------------------------------------
 
     def after_train(self) -> None:
+        super().after_train()  # which may load the best epoch's prompts
         self._compare_with_tuned()
-        super().after_train()
 
     def _compare_with_tuned(self) -> None:
         """Warn where the prompt for base classes has a higher validation loss than P has."""
@@ -284,6 +285,10 @@ class DPC(PromptTrainer):
     def load_weights(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
         super().load_weights(name, checkpoint, path)
         stored = checkpoint.get("dpc")
+        trained_under = stored["weight_base"] if stored else self.DPC_WEIGHT_BASE
+        if not self.reading.mixes_base and self.weight_base not in (0, trained_under):
+            message = "TRAINER.DPC.WEIGHT_BASE %s has no effect on an evaluation of %s: base classes see P'"
+            logger.warning(message, self.weight_base, self.reading.name)
         if stored is None:
             return
         if stored["variant"] != self.reading.name:
@@ -292,7 +297,4 @@ class DPC(PromptTrainer):
                 f"{stored['variant']!r}: set TRAINER.DPC.VARIANT {stored['variant']}"
             )
         self._check_tuned(stored["tuned"], path)
-        if not self.reading.mixes_base and self.weight_base not in (0, stored["weight_base"]):
-            message = "TRAINER.DPC.WEIGHT_BASE %s has no effect on an evaluation of %s: base classes see P'"
-            logger.warning(message, self.weight_base, self.reading.name)
-        self.dual_prompts.reweight(stored["weight_base"])
+        self.dual_prompts.reweight(lambda tensor: self.rule_of(tensor, stored["weight_base"]))

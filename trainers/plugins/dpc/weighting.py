@@ -126,7 +126,7 @@ class DualPrompts:
     """
 
     def __init__(self, module: nn.Module, rules: Callable[[str], Rule]) -> None:
-        self._parts: list[tuple[DualTensor, Tensor]] = []
+        self._parts: dict[str, tuple[DualTensor, Tensor]] = {}
         for full_name, tensor in module.state_dict(keep_vars=True).items():
             if not tensor.is_floating_point():
                 continue
@@ -140,36 +140,40 @@ class DualPrompts:
             leaf = owner.parametrizations[name].original  # type: ignore[index, union-attr]
             # Exactly P, not P mixed with itself, whose rounding the inverse would amplify.
             leaf.data.copy_(part.tuned)
-            self._parts.append((part, leaf))
+            self._parts[full_name] = part, leaf
 
     def show(self, shown: Shown) -> None:
         """Let the module read these prompts from now on."""
-        for part, _ in self._parts:
+        for part, _ in self._parts.values():
             part.shown = shown
 
     @contextmanager
     def showing(self, shown: Shown) -> Iterator[None]:
         """`show` for the length of a with block."""
-        before = [part.shown for part, _ in self._parts]
+        before = [part.shown for part, _ in self._parts.values()]
         self.show(shown)
         try:
             yield
         finally:
-            for (part, _), old in zip(self._parts, before, strict=True):
+            for (part, _), old in zip(self._parts.values(), before, strict=True):
                 part.shown = old
 
     def fingerprint(self) -> str:
         """SHA-1 of P, all tensors of it."""
         digest = hashlib.sha1()
-        for part, _ in self._parts:
+        for part, _ in self._parts.values():
             digest.update(part.tuned.detach().cpu().numpy().tobytes())
         return digest.hexdigest()
 
     @torch.no_grad()
-    def reweight(self, stored_weight: float) -> None:
-        """Turn leaves that were stored under w_b = ``stored_weight`` into leaves under the present w_b."""
-        for part, leaf in self._parts:
-            rule = part.rule
-            if stored_weight != rule.weight_base:
-                parallel = rule.leaf.parallel(leaf, part.tuned, stored_weight)
-                leaf.copy_(rule.leaf.store(parallel, part.tuned, rule.weight_base))
+    def reweight(self, stored: Callable[[str], Rule]) -> None:
+        """Turn leaves that were ``stored`` under other weights into leaves under the present ones.
+
+        Args:
+            stored: name of a tensor -> how it was dual then.
+        """
+        for name, (part, leaf) in self._parts.items():
+            before, now = stored(name).weight_base, part.rule.weight_base
+            if before != now:
+                parallel = part.rule.leaf.parallel(leaf, part.tuned, before)
+                leaf.copy_(part.rule.leaf.store(parallel, part.tuned, now))

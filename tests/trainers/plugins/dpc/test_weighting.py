@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 
 from tests.reference import dpc as reference
 from trainers.plugins.dpc.readings import DIRECT, PAPER, READINGS, RELEASED, Reading
-from trainers.plugins.dpc.weighting import DualPrompts, decouple, weight
+from trainers.plugins.dpc.weighting import DualPrompts, Rule, decouple, weight
 
 WEIGHTS = (0.05, 0.2, 0.5, 1.0)
 
@@ -99,7 +101,26 @@ def test_reweight_keeps_the_parallel_prompt() -> None:
         for part in (learner.deep, learner.proj):
             for leaf in part.parameters():
                 leaf.data += 0.0
-    dual.reweight(0.2)
+    dual.reweight(lambda name: PAPER.rule(name, 0.2, 1e-6))
     torch.testing.assert_close(learner.ctx.detach(), tuned + 1)
     with dual.showing("base"):
         torch.testing.assert_close(learner.ctx.detach(), tuned + 0.5)
+
+
+def test_reweight_goes_by_the_weights_of_each_tensor() -> None:
+    """A tensor whose weight a reading fixes keeps its leaf, whatever w_b was and is."""
+
+    def rules(w_b: float) -> Callable[[str], Rule]:
+        return lambda name: PAPER.rule(name, 1.0 if name.startswith("proj") else w_b, 1e-6)
+
+    learner = Learner().double()
+    dual = DualPrompts(learner, rules(0.5))
+    with torch.no_grad():
+        for leaf in learner.parameters():
+            leaf += 1
+    dual.reweight(rules(0.5))
+    assert all(torch.equal(leaf, part.tuned + 1) for part, leaf in dual._parts.values())
+    dual.reweight(rules(0.2))
+    for name, (part, leaf) in dual._parts.items():
+        changed = 1.0 if name.startswith("proj") else 0.5 / 0.2  # stored as if under w_b = 0.2
+        torch.testing.assert_close(leaf.detach(), part.tuned + changed)
