@@ -57,10 +57,8 @@ def find_runtime(use_cuda: bool) -> Runtime:
     on_gpu = use_cuda and torch.cuda.is_available()
     device = torch.device("cpu")
     if on_gpu:
-        several = world_size > 1
-        device = torch.device(
-            "cuda", int(os.environ["LOCAL_RANK"]) if several else torch.cuda.current_device()
-        )
+        index = int(os.environ["LOCAL_RANK"]) if world_size > 1 else torch.cuda.current_device()
+        device = torch.device("cuda", index)
     if world_size > 1 and not dist.is_initialized():
         if on_gpu:
             torch.cuda.set_device(device)
