@@ -93,8 +93,9 @@ def test_a_device_is_named_with_its_index(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert str(find_runtime(True).device) == "cuda:2"  # left over from elsewhere: this run is one process
     monkeypatch.setenv("WORLD_SIZE", "4")
-    monkeypatch.setattr(dist, "is_initialized", lambda: True)
-    assert str(find_runtime(True).device) == "cuda:3"
+    with monkeypatch.context() as connected:
+        connected.setattr(dist, "is_initialized", lambda: True)
+        assert str(find_runtime(True).device) == "cuda:3"
     monkeypatch.delenv("WORLD_SIZE")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert find_runtime(True) == Runtime(CPU, 0, 1)
