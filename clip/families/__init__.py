@@ -51,7 +51,7 @@ def build_model(
     try:
         if activation is not None:
             check_activation(activation)
-        origin = Origin(source, activation, head_width, published or openai.is_marked(state))
+        origin = Origin(activation, head_width, published or openai.is_marked(state))
         if eva02.is_one(state):
             return eva02.build(state, origin)
         _refuse_foreign(state)

@@ -29,7 +29,6 @@ REMEDY = (
 class Origin:
     """What is known of weights beside their tensors."""
 
-    source: str  # what messages call them
     activation: str | None  # as the caller declares it, or None
     head_width: int | None  # the same, of the image tower
     published: bool  # they are one of OpenAI's models

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,9 @@ def find_prompts(setting: str, directory: str, model: str, epoch: int) -> Path:
     try:
         return find_checkpoint(directory, model, None if epoch == BEST else epoch, setting)
     except FileNotFoundError:
-        if epoch != LAST:
-            raise
-        try:
-            return find_checkpoint(directory, model, None)
-        except FileNotFoundError:
-            pass
+        if epoch == LAST:
+            with suppress(FileNotFoundError):
+                return find_checkpoint(directory, model, None)
         raise
 
 
