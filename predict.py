@@ -30,6 +30,7 @@ from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.checkpoint import BEST, find_checkpoint
 from dassl.utils import load_checkpoint, read_image
+from trainers.promptkd.teacher import usual_teacher
 
 BATCH = 64  # images at a time
 ROOT = Path(__file__).resolve().parent
@@ -88,6 +89,9 @@ def settings_of(checkpoint: dict[str, Any], options: Sequence[str]) -> CN:
         if key in _PATHS and value and not Path(value).exists() and (ROOT / value).exists():
             value = str(ROOT / value)
         cfg.merge_from_list([key, value])
+    if not cfg.TRAINER.PROMPTKD.TEACHER_DIR:  # where it lies depends on what is changed next
+        usual = usual_teacher(cfg.DATASET.NAME, cfg.TRAINER.MODAL)
+        cfg.merge_from_list(["TRAINER.PROMPTKD.TEACHER_DIR", str(usual if usual.exists() else ROOT / usual)])
     # Among given classes none is left out, as PromptKD does for half of a benchmark's.
     cfg.merge_from_list(["TRAINER.MODAL", "cross"])
     cfg.merge_from_list(["MODEL.INIT_WEIGHTS", ""])  # the checkpoint's own take their place

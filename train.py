@@ -13,6 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from yacs.config import CfgNode as CN
@@ -23,6 +24,7 @@ from dassl.config import get_cfg_default
 from dassl.engine import build_trainer
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from trainers import extend_cfg
+from trainers.aliases import Door
 
 logger = logging.getLogger("train")
 
@@ -67,13 +69,16 @@ def default_cfg() -> CN:
 def setup_cfg(args: argparse.Namespace) -> CN:
     """Settings of the run: defaults < data set file < method file < arguments < KEY VALUE options.
 
+    Other repositories' names for them are translated (`trainers.aliases`).
+
     Raises:
         ValueError: an unknown setting or a value of the wrong type.
     """
-    cfg = default_cfg()
+    cfg, door = default_cfg(), Door(args.trainer)
+    door.begin(cfg)
     for path in (args.dataset_config_file, args.config_file):
         if path:
-            cfg.merge_from_file(path)
+            cfg.merge_from_file(path, door.translate)
     given = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,
@@ -87,31 +92,42 @@ def setup_cfg(args: argparse.Namespace) -> CN:
     }
     for key, value in given.items():
         if value:
-            cfg.merge_from_list([key, value])
+            cfg.merge_from_list([key, value], door.translate)
     if args.seed >= 0:
         cfg.SEED = args.seed
-    cfg.merge_from_list(args.opts)
+    cfg.merge_from_list(args.opts, door.translate)
+    door.end(cfg)
     cfg.freeze()
     return cfg
 
 
-def run(args: argparse.Namespace) -> None:
-    """Build the trainer, which checks everything the run needs, before a first file is written."""
-    cfg = setup_cfg(args)
-    if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)
-    if torch.cuda.is_available() and cfg.USE_CUDA:
-        torch.backends.cudnn.benchmark = True
-    earlier = io.StringIO()  # there is no log file before all checks are passed
-    handler = logging.StreamHandler(earlier)
-    logging.getLogger().addHandler(handler)
+def build(cfg: CN) -> Any:
+    """The trainer that ``cfg`` names.
+
+    Raises:
+        FileNotFoundError: something is missing; the weights of CLIP are named too where they are.
+    """
     try:
-        trainer = build_trainer(cfg)
-    except FileNotFoundError as error:  # say all that is missing at once
+        return build_trainer(cfg)
+    except FileNotFoundError as error:
         weights = missing_weights(cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME)
         if not weights or "CLIP weights" in str(error):
             raise
         raise FileNotFoundError(f"{error}\n{weights}") from error
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build the trainer, which checks everything the run needs, before a first file is written."""
+    earlier = io.StringIO()  # there is no log file before all checks are passed
+    handler = logging.StreamHandler(earlier)
+    logging.getLogger().addHandler(handler)
+    try:
+        cfg = setup_cfg(args)
+        if cfg.SEED >= 0:
+            set_random_seed(cfg.SEED)
+        if torch.cuda.is_available() and cfg.USE_CUDA:
+            torch.backends.cudnn.benchmark = True
+        trainer = build(cfg)
     finally:
         logging.getLogger().removeHandler(handler)
     if args.eval_only:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import pickle
 import urllib.error
@@ -18,6 +19,8 @@ from tqdm import tqdm
 
 from clip.families import build_model, tells_all
 from clip.model import CLIP
+
+logger = logging.getLogger(__name__)
 
 _ADDRESS = "https://openaipublic.azureedge.net/clip/models"
 # name -> (SHA-256 of the file, which is also part of its address; file name)
@@ -36,6 +39,7 @@ _PUBLISHED = {
     ),
 }
 _CACHE = Path("~/.cache/clip")
+_BESIDE = Path("clip")
 # SHA-256 of files that are like OpenAI's in activation and head width without saying so: those above, should
 # one lack all other marks, and demo/tiny_clip.pt.
 _KNOWN_FILES = {sha256 for sha256, _ in _PUBLISHED.values()} | {
@@ -86,7 +90,8 @@ def _is_published(path: Path, state: Mapping[str, Tensor]) -> bool:
 
 
 def find_weights(name: str, cache: Path = _CACHE) -> Path:
-    """The file of a published model in ``cache``, downloaded there if it is missing.
+    """The file of a published model: in ``./clip``, where PromptKD's and DPC's users put it, else in
+    ``cache``, downloaded there if it is missing.
 
     Raises:
         ValueError: unknown name.
@@ -95,6 +100,9 @@ def find_weights(name: str, cache: Path = _CACHE) -> Path:
     if name not in _PUBLISHED:
         raise ValueError(f"unknown CLIP model {name!r}; known: {', '.join(_PUBLISHED)}")
     sha256, filename = _PUBLISHED[name]
+    if (beside := _BESIDE / filename).is_file():
+        logger.info("CLIP weights %s are taken from %s", name, beside)
+        return beside
     path = cache.expanduser() / filename
     if not path.exists():
         _download(f"{_ADDRESS}/{sha256}/{filename}", path, sha256)
@@ -107,7 +115,7 @@ def missing_weights(name_or_path: str | Path, cache: Path = _CACHE) -> str:
         return "" if Path(name_or_path).exists() else f"CLIP weights {str(name_or_path)!r} do not exist"
     sha256, filename = _PUBLISHED[str(name_or_path)]
     path = cache.expanduser() / filename
-    if path.exists():
+    if path.exists() or (_BESIDE / filename).is_file():
         return ""
     return (
         f"CLIP weights {name_or_path} are not on this machine either\n"

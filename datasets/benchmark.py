@@ -117,8 +117,9 @@ class FewShotBenchmark(DatasetBase):
 
     @classmethod
     def folder_in(cls, root: Path) -> Path:
-        """The data set's folder under ``root``."""
-        return root / cls.dataset_dir
+        """The data set's folder under ``root``, or ``root`` where that is it already."""
+        folder = root / cls.dataset_dir
+        return root if root.name == cls.dataset_dir and root.is_dir() and not folder.is_dir() else folder
 
     @classmethod
     def image_root(cls, folder: Path) -> Path:

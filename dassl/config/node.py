@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from yacs.config import CfgNode
@@ -34,11 +34,16 @@ LOCATION_SETTINGS = frozenset(
     }
 )
 
+Translation = Callable[[CfgNode], None]
+
 
 class Config(CfgNode):
-    """A tree of settings. Merging an unknown key is a ``ValueError`` that names the nearest known ones."""
+    """A tree of settings. Merging an unknown key is a ``ValueError`` that names the nearest known ones.
 
-    def merge_from_file(self, cfg_filename: str) -> None:
+    ``translate``, where it is given, changes a tree before it is merged.
+    """
+
+    def merge_from_file(self, cfg_filename: str, translate: Translation | None = None) -> None:
         """Merge a YAML file.
 
         Raises:
@@ -50,6 +55,8 @@ class Config(CfgNode):
         with open(cfg_filename, encoding="utf-8") as file:
             other = self.load_cfg(file)
         try:
+            if translate is not None:
+                translate(other)
             self.merge_from_other_cfg(other)
         except ValueError as error:
             raise ValueError(f"In config file {cfg_filename!r}: {error}") from error
@@ -59,7 +66,7 @@ class Config(CfgNode):
         _match(cfg_other, self, "")
         super().merge_from_other_cfg(cfg_other)
 
-    def merge_from_list(self, cfg_list: Sequence[Any]) -> None:
+    def merge_from_list(self, cfg_list: Sequence[Any], translate: Translation | None = None) -> None:
         """Merge ``[key, value, key, value, ...]``, for instance ``["OPTIM.LR", "0.002"]``."""
         if len(cfg_list) % 2:
             raise ValueError(f"Options must be KEY VALUE pairs, got an odd number of words: {list(cfg_list)}")
@@ -68,7 +75,10 @@ class Config(CfgNode):
             tree: Any = {leaf: self._decode_cfg_value(value)}
             for parent in reversed(parents):
                 tree = {parent: tree}
-            self.merge_from_other_cfg(CfgNode(tree))
+            node = CfgNode(tree)
+            if translate is not None:
+                translate(node)
+            self.merge_from_other_cfg(node)
 
     @classmethod
     def _decode_cfg_value(cls, value: Any) -> Any:

@@ -27,6 +27,8 @@ class ModelKeeper:
     Attributes:
         epochs_trained: epochs of training behind the current weights; None when unknown, such as after a
             ``load_model`` of a subclass that does not set it.
+        selected_on: images that the current weights were selected on among epochs, see `selection_images`;
+            "" where they were not, or it is unknown.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,7 @@ class ModelKeeper:
         self._optims: dict[str, Optimizer | None] = OrderedDict()
         self._scheds: dict[str, Any] = OrderedDict()
         self.epochs_trained: int | None = None
+        self.selected_on = ""
 
     # Models
 
@@ -180,6 +183,8 @@ class ModelKeeper:
                 name, path, checkpoint["epoch"], checkpoint.get("val_result"),
             )  # fmt: skip
             self.epochs_trained = int(checkpoint["epoch"])
+            selected = checkpoint.get("val_result") is not None
+            self.selected_on = checkpoint.get("selected_on", "") if selected else ""
 
     def read_model_checkpoint(self, path: str) -> dict[str, Any]:
         """Read one checkpoint.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import torch
 from yacs.config import CfgNode
 
 from dassl.config import relevant_settings
+from dassl.engine.checkpoint import PREFIX
 from dassl.utils import get_rng_state, load_checkpoint, set_rng_state, write_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -88,6 +90,29 @@ def load_resume_file(trainer: Resumable, cfg: CfgNode, directory: str) -> int:
     trainer.load_extra_state(state["extra"])
     set_rng_state(state["rng"])
     return state["epoch"]
+
+
+def finished_classes(directory: str, names: list[str], epochs: int, cfg: CfgNode) -> str | None:
+    """The classes of the finished run of ``epochs`` in ``directory``, where ``cfg`` is on others.
+
+    Returns:
+        Its ``DATASET.SUBSAMPLE_CLASSES``; None where there is no such run, or it is on the same classes.
+
+    Raises:
+        ValueError: it is on other classes, and more of its settings differ.
+    """
+    paths = [os.path.join(directory, name, f"{PREFIX}{epochs}") for name in names]
+    if not paths or not all(map(os.path.isfile, paths)) or os.path.exists(resume_path(directory)):
+        return None
+    written = load_checkpoint(paths[0]).get("settings", {})
+    classes = json.loads(written.get("DATASET.SUBSAMPLE_CLASSES", "null"))
+    if classes in (None, cfg.DATASET.SUBSAMPLE_CLASSES):
+        return None
+    same = cfg.clone()
+    same.defrost()
+    same.DATASET.SUBSAMPLE_CLASSES = classes
+    check_settings(written, same, paths[0])
+    return classes
 
 
 def remove_resume_file(directory: str) -> None:

@@ -18,6 +18,7 @@ from dassl.engine import resume
 from dassl.engine.base import TrainerBase
 from dassl.engine.report import LogitRecorder, append_result
 from dassl.engine.runtime import find_runtime
+from dassl.engine.selection import selection_images
 from dassl.evaluation import build_evaluator
 from dassl.utils import check_availability, progress
 
@@ -34,6 +35,7 @@ class SimpleTrainer(TrainerBase):
     """
 
     model: Any
+    selects_on = ""  # the images that the final model is selected on, see `selection_images`
     scaler: Any = None  # a gradient scaler that a subclass sets is part of the resume file
 
     def __init__(self, cfg: CfgNode, data_manager: Any = None) -> None:
@@ -86,7 +88,33 @@ class SimpleTrainer(TrainerBase):
         """Train from where the last run stopped, or from the start."""
         if self.max_epoch < 1:
             raise ValueError(f"OPTIM.MAX_EPOCH must be at least 1 to train, got {self.max_epoch}")
+        if self.test_finished_run(self.cfg.RESUME or self.output_dir):
+            return
         super().train(self.start_epoch, self.max_epoch)
+
+    def test_finished_run(self, directory: str) -> bool:
+        """Test the finished run in ``directory``, where its settings differ in nothing but the classes.
+
+        So the original repositories' commands do that name a trained folder and other classes, but not
+        ``--eval-only``.
+
+        Returns:
+            Whether there was such a run; if so, there is nothing to train.
+
+        Raises:
+            ValueError: what is there belongs to a run with other settings.
+        """
+        classes = resume.finished_classes(directory, self.get_model_names(), self.max_epoch, self.cfg)
+        if classes is None:
+            return False
+        logger.warning(
+            "%s holds a finished run on the %s classes: nothing is trained, it is tested on the %s classes",
+            directory, classes, self.cfg.DATASET.SUBSAMPLE_CLASSES,
+        )  # fmt: skip
+        self.load_model(directory, None if self.cfg.TEST.FINAL_MODEL == "best_val" else self.max_epoch)
+        if not self.cfg.TEST.NO_TEST:
+            self.test()
+        return True
 
     # Hooks
 
@@ -96,6 +124,8 @@ class SimpleTrainer(TrainerBase):
         Called before the first epoch, and before an interrupted run is restored: ``load_extra_state`` finds
         what is made here.
         """
+        test, final_model = self.dm.dataset.test, self.cfg.TEST.FINAL_MODEL
+        self.selects_on = selection_images(final_model, self.val_loader, test)
 
     def before_train(self) -> None:
         self.prepare()
@@ -141,7 +171,8 @@ class SimpleTrainer(TrainerBase):
     # Checkpoints
 
     def checkpoint_origin(self) -> dict[str, Any]:
-        return {"settings": relevant_settings(self.cfg)}
+        origin: dict[str, Any] = {"settings": relevant_settings(self.cfg)}
+        return {**origin, "selected_on": self.selects_on} if self.selects_on else origin
 
     def save_resume_point(self) -> None:
         resume.save_resume_file(self, self.cfg, self.output_dir, self.epoch + 1)
@@ -211,7 +242,8 @@ class SimpleTrainer(TrainerBase):
             recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
-        append_result(self.cfg, self.dm.dataset.name, split, self.epochs_trained, results)
+        name = self.dm.dataset.name
+        append_result(self.cfg, name, split, self.epochs_trained, results, self.selected_on)
         return next(iter(results.values()))
 
     def test_batches(self, loader: Any) -> Any:

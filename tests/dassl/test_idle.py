@@ -13,7 +13,7 @@ from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.idle import warn_of_idle_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+CONFIGS = sorted((ROOT / "configs").rglob("*/*.yaml"))
 
 
 def settings(*options: Any, trainer: str = "CoOp", dataset: str = "EuroSAT", files: str = "") -> Any:

@@ -24,6 +24,7 @@ _FROZEN_KEYS = re.compile(
     r"|(image|text)_encoder\.(?!.*VPT)|prompt_learner\.(ZS_image_encoder|text_encoder)\."
 )
 LAST, BEST = -1, 0  # epochs that stand for the last one, and for the best on the validation images
+FINAL = None  # the one that a run ends with: the best where it chose one, else the last
 
 
 def load_clip(cfg: CN) -> CLIP:
@@ -51,20 +52,24 @@ def declared(activation: str, head_width: int) -> dict[str, Any]:
     return {"activation": activation or None, "head_width": head_width or None}
 
 
-def find_prompts(setting: str, directory: str, model: str, epoch: int) -> Path:
+def find_prompts(setting: str, directory: str, model: str, epoch: int | None) -> Path:
     """The checkpoint that a run left in ``directory``.
 
     Args:
         setting: the one that ``directory`` comes from, for the message.
         model: the folder of its checkpoints, a trainer's ``MODEL_NAME``.
         epoch: its epoch; `LAST`, or `BEST` for ``model-best.pth.tar``. Where there is no other, that is
-            the last one too.
+            the last one too. `FINAL` is the best one where there is one, else the last.
 
     Raises:
         FileNotFoundError: there is none; names ``setting``.
     """
+    if epoch == FINAL:
+        with suppress(FileNotFoundError):
+            return find_checkpoint(directory, model, None)
     try:
-        return find_checkpoint(directory, model, None if epoch == BEST else epoch, setting)
+        wanted = {BEST: None, FINAL: LAST}.get(epoch, epoch)
+        return find_checkpoint(directory, model, wanted, setting)
     except FileNotFoundError:
         if epoch == LAST:
             with suppress(FileNotFoundError):

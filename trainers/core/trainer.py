@@ -162,18 +162,6 @@ class PromptTrainer(CLIPTrainer):
     def prepare(self) -> None:
         super().prepare()
         self.tuned_on = TunedOn(self.scope.dataset, list(self.scope.names))
-        if self.cfg.TEST.FINAL_MODEL == "best_val" and self._selects_on_test_images():
-            logger.warning(
-                "TEST.FINAL_MODEL is best_val, but the val split is of test images: the model is selected on "
-                "test images (TEST.FINAL_MODEL last_step selects none)"
-            )
-
-    def _selects_on_test_images(self) -> bool:
-        if self.val_loader is None:
-            return True
-        tested = {item.impath for item in self.dm.dataset.test}
-        chosen_on = getattr(self.val_loader.dataset, "data_source", ())
-        return any(item.impath in tested for item in chosen_on)
 
     # -- a training step, from top to bottom ------------------------------------------------------------
 

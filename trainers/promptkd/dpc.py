@@ -55,10 +55,9 @@ class PromptKD_DPC(DPC, PromptKD):
     # -- labelled images of the chosen classes ------------------------------------------------------------
 
     def build_data_manager(self) -> DataManager:
-        """``val`` is the test images of base classes."""
+        """``val`` is the test images, as in the original."""
         manager = DataManager(self.cfg)
-        if self.cfg.DATASET.SUBSAMPLE_CLASSES == "base":
-            manager.val_loader = manager.test_loader
+        manager.val_loader = manager.test_loader
         return manager
 
     def tested(self, split: str) -> Scope:

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
+from yacs.config import CfgNode as CN
 
 from clip import CLIP
-from dassl.engine.checkpoint import find_checkpoint
 from trainers.core import PromptedCLIP
-from trainers.core.door import LAST, find_prompts, read_prompts, take_prompts
+from trainers.core.door import FINAL, find_prompts, read_prompts, take_prompts
 from trainers.ivlp import VisionLanguageLearner
 
 SETTING = "TRAINER.PROMPTKD.TEACHER_DIR"
 MODEL_NAME = "VLPromptLearner"  # folder of its checkpoints
+_LARGE = "VLPromptLearner_large"  # of the one that was published for the cross-dataset protocol
 
 
 class PromptSizes(NamedTuple):
@@ -27,16 +28,37 @@ class PromptSizes(NamedTuple):
     vision_depth: int
 
 
-def find_teacher(directory: str) -> Path:
+def usual_teacher(dataset: str, modal: str) -> Path:
+    """Where PromptKD's own repository has the teacher of a run, `<source>-xd` across data sets."""
+    folder = Path("teacher_model")
+    if modal == "base2novel":
+        return folder / dataset
+    return next(iter(sorted(folder.glob("*-xd"))), folder / "<source>-xd")
+
+
+def find_teacher(options: CN, dataset: str, modal: str) -> Path:
     """The teacher's checkpoint: the best on its validation images where there is one, else the last.
+
+    Where ``TEACHER_DIR`` is empty, it is looked for where PromptKD's own repository has it.
+
+    Args:
+        options: ``cfg.TRAINER.PROMPTKD``.
+        dataset: ``cfg.DATASET.NAME``.
+        modal: ``cfg.TRAINER.MODAL``.
 
     Raises:
         FileNotFoundError: there is none.
+        ValueError: ``TEACHER_DIR`` is empty, and there is none in the usual place either.
     """
-    try:
-        return find_checkpoint(directory, MODEL_NAME)
-    except FileNotFoundError:  # ours has its last epoch only
-        return find_prompts(SETTING, directory, MODEL_NAME, LAST)
+    usual = usual_teacher(dataset, modal)
+    directory = Path(options.TEACHER_DIR or usual)
+    if not options.TEACHER_DIR and not directory.is_dir():
+        raise ValueError(
+            f"{SETTING} is empty, and there is no {usual}: it must be the folder that holds {MODEL_NAME}/ of "
+            "a teacher tuned with PromptSRC (scripts/promptkd/base2new_train.sh makes one)"
+        )
+    large = (directory / _LARGE).is_dir() and not (directory / MODEL_NAME).is_dir()
+    return find_prompts(SETTING, str(directory), _LARGE if large else MODEL_NAME, FINAL)
 
 
 class TeacherPrompts:

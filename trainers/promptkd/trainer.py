@@ -33,7 +33,9 @@ class PromptKD(PromptTrainer):
     """Distils on the images of all classes, whose labels are not used.
 
     With ``TRAINER.MODAL`` base2novel every class, base or new, is part of the training images, and
-    ``DATASET.SUBSAMPLE_CLASSES`` chooses only which classes are tested.
+    ``DATASET.SUBSAMPLE_CLASSES`` chooses only which classes are tested: ``all``, as in the original, the new
+    ones. The validation images are test images, as in the original: of the base classes, or with ``cross``
+    of all that are tested.
     """
 
     NODE = "PROMPTKD"
@@ -54,7 +56,7 @@ class PromptKD(PromptTrainer):
                 "TEACHER_PATH": "",  # its weights file, instead of the published one
                 "TEACHER_ACTIVATION": "",  # as MODEL.BACKBONE.ACTIVATION, of the teacher
                 "TEACHER_HEAD_WIDTH": 0,  # as MODEL.BACKBONE.HEAD_WIDTH, of the teacher
-                "TEACHER_DIR": "",  # output folder of the PromptSRC run that tuned the teacher's prompts
+                "TEACHER_DIR": "",  # output folder of the teacher's PromptSRC run; "": see `usual_teacher`
             }
         ),
     }
@@ -65,39 +67,42 @@ class PromptKD(PromptTrainer):
         if cfg.TRAINER.MODAL not in ("base2novel", "cross"):
             raise ValueError(f"TRAINER.MODAL is {cfg.TRAINER.MODAL!r}; it must be 'base2novel' or 'cross'")
         options = cfg.TRAINER.PROMPTKD
-        if not options.TEACHER_DIR:
-            raise ValueError(
-                "TRAINER.PROMPTKD.TEACHER_DIR is empty: it must be the folder that holds "
-                f"{MODEL_NAME}/ of a teacher tuned with PromptSRC "
-                "(scripts/promptkd/base2new_train.sh makes one)"
-            )
         if options.TEMPERATURE <= 0:
             raise ValueError(f"TRAINER.PROMPTKD.TEMPERATURE is {options.TEMPERATURE}; it must be above 0")
 
     def find_inputs(self) -> None:
         super().find_inputs()
-        self.teacher_checkpoint = find_teacher(self.cfg.TRAINER.PROMPTKD.TEACHER_DIR)
+        cfg = self.cfg
+        self.teacher_checkpoint = find_teacher(cfg.TRAINER.PROMPTKD, cfg.DATASET.NAME, cfg.TRAINER.MODAL)
 
     # -- which classes ----------------------------------------------------------------------------------
 
     def build_data_manager(self) -> DataManager:
         """Training images of all classes; ``val`` tests base classes, ``test`` those that are asked for."""
         if self.cfg.TRAINER.MODAL == "cross":
-            return super().build_data_manager()
+            manager = super().build_data_manager()
+            manager.val_loader = manager.test_loader
+            return manager
         cfg = self.cfg.clone()
         cfg.defrost()
         cfg.DATASET.SUBSAMPLE_CLASSES = "all"
         manager = DataManager(cfg)
         everything = Scope.of(cfg, manager.dataset)
         manager.val_loader = manager.build_test_loader(_test_images(manager, everything.half("base")))
-        if (subset := self.cfg.DATASET.SUBSAMPLE_CLASSES) != "all":
-            manager.test_loader = manager.build_test_loader(_test_images(manager, everything.half(subset)))
+        tested = everything.half(self._asked_for)
+        manager.test_loader = manager.build_test_loader(_test_images(manager, tested))
         return manager
+
+    @property
+    def _asked_for(self) -> str:
+        """Which classes ``test`` is on: the new ones where a command names none, as in the original."""
+        subset = self.cfg.DATASET.SUBSAMPLE_CLASSES
+        return "new" if subset == "all" else subset
 
     def tested(self, split: str) -> Scope:
         if self.cfg.TRAINER.MODAL == "cross":
             return self.scope
-        return self.scope.half("base" if split == "val" else self.cfg.DATASET.SUBSAMPLE_CLASSES)
+        return self.scope.half("base" if split == "val" else self._asked_for)
 
     def test_text_features(self, split: str) -> Tensor | None:
         tested = self.tested(split)

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from yacs.config import CfgNode as CN
 
 from trainers.core import PromptTrainer
+from trainers.plugins.dpc.pool import is_library
 from trainers.plugins.dpc.readings import READINGS
 
 logger = logging.getLogger(__name__)
@@ -18,7 +19,8 @@ _NODE = "TRAINER.DPC"
 def check_options(options: CN, backbone: str) -> None:
     """Raise ValueError unless ``options`` (``cfg.TRAINER.DPC``) make sense; ``backbone`` is what tunes P."""
     _check_choice("VARIANT", options.VARIANT, READINGS)
-    _check_choice("NEGATIVE_POOL", options.NEGATIVE_POOL, ("auto", "fewshot", "train"))
+    if not is_library(options.NEGATIVE_POOL):
+        _check_choice("NEGATIVE_POOL", options.NEGATIVE_POOL, ("auto", "fewshot", "train"))
     if options.WEIGHT_BASE is not None and not 0 <= options.WEIGHT_BASE <= 1:
         value = options.WEIGHT_BASE
         raise ValueError(f"{_NODE}.WEIGHT_BASE is {value}; w_b must be in (0, 1], or 0 to evaluate P")

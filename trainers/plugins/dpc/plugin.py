@@ -18,10 +18,11 @@ from clip import CLIP
 from dassl.data.data_manager import num_workers
 from dassl.data.datasets import Datum
 from trainers.core import PromptLearner, PromptTrainer, TunedOn, View
-from trainers.core.door import LAST, find_prompts, read_prompts, take_prompts
+from trainers.core.door import FINAL, find_prompts, read_prompts, take_prompts
 from trainers.plugins.dpc.batches import Negatives, Ranking
 from trainers.plugins.dpc.checks import check_options, warn_of_idle_options
 from trainers.plugins.dpc.loss import contrastive_loss
+from trainers.plugins.dpc.pool import by_class, is_library, read_library
 from trainers.plugins.dpc.readings import READINGS, Reading
 from trainers.plugins.dpc.weighting import DualPrompts, Rule, Shown
 from trainers.plugins.stack import below
@@ -41,11 +42,11 @@ class DPC(PromptTrainer):
             {
                 "VARIANT": "released",  # the reading: released (the authors' code), paper or direct
                 "BACKBONE_DIR": "",  # output folder of the run that tuned P
-                "BACKBONE_EPOCH": LAST,  # its epoch; -1 is the last, 0 the best on the validation images
+                "BACKBONE_EPOCH": FINAL,  # its epoch, -1 the last, 0 the best; None: the best if there is one
                 "WEIGHT_BASE": None,  # w_b, Eq. 12, in (0, 1]; 0 evaluates P itself; None: 0.2, for MaPLe 1.0
                 "WEIGHT_NEW": 1e-6,  # w_n, Eq. 13, in [0, 1]
                 "TOPK": 8,  # K of the negative sampler, at least 2; clamped to the number of classes
-                "NEGATIVE_POOL": "auto",  # negatives' images: fewshot, train (full split) or auto, by variant
+                "NEGATIVE_POOL": "auto",  # negatives' images: fewshot, train (full split), auto, a .json
                 "KEEP_BACKBONE_LOSS": True,  # the backbone's losses but its cross-entropy, beside Eq. 9
                 "HARD_NEGATIVES": True,  # ablation: off trains P' with the backbone's own loss
                 "WEIGHTING": True,  # ablation: off uses P' alone on base classes (w_b = 1)
@@ -146,12 +147,10 @@ class DPC(PromptTrainer):
     def _negative_sampler(self) -> Negatives[Datum]:
         options, dataset = self.cfg.TRAINER.DPC, self.dm.dataset
         chosen = self.reading.pool if options.NEGATIVE_POOL == "auto" else options.NEGATIVE_POOL
-        pool: dict[int, list[Datum]] = {label: [] for label in range(self.num_classes)}
-        for item in dataset.train_x if chosen == "fewshot" else dataset.train_full:
-            pool[item.label].append(item)
-        empty = [dataset.classnames[label] for label, items in pool.items() if not items]
-        if empty:
-            raise ValueError(f"no training image to draw as a hard negative for: {', '.join(empty[:10])}")
+        if is_library(chosen):
+            pool = read_library(chosen, dataset)
+        else:
+            pool = by_class(dataset.train_x if chosen == "fewshot" else dataset.train_full, dataset)
         self.dm.cache.prefetch(item.impath for items in pool.values() for item in items)
         if self.num_classes <= options.TOPK:
             logger.warning(

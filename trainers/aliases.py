@@ -1,0 +1,130 @@
+"""Names that other repositories have for our settings and trainers, translated where settings come in.
+
+`TRAINERS` and `SETTINGS` are all there is of it: behind the door nobody knows these names.
+docs/compatibility.md says whose they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from yacs.config import CfgNode as CN
+
+logger = logging.getLogger(__name__)
+
+# trainer of another repository -> ours, and settings that it has other defaults for
+TRAINERS = {
+    "StackSPLE_CoOp": "CoOp_DPC",
+    "StackSPLE_PromptKD": "PromptKD_DPC",
+}
+_DEFAULTS = {"TRAINER.DPC.WEIGHT_BASE": 0.5, "TRAINER.DPC.WEIGHT_NEW": 0.2}
+_UNREAD = "the authors' code does not read it"
+
+
+@dataclass(frozen=True)
+class Alias:
+    """What becomes of a setting of another repository.
+
+    Attributes:
+        new: our setting that takes its value; "": it is left out.
+        only: values that are understood; empty for all.
+        reason: why it is left out, or what other values would need.
+    """
+
+    new: str = ""
+    only: tuple[Any, ...] = ()
+    reason: str = ""
+
+
+SETTINGS = {
+    "SPLE.BACK_CKPT_PATH": Alias("TRAINER.DPC.BACKBONE_DIR"),
+    "SPLE.BACK_CKPT_EPOCH": Alias("TRAINER.DPC.BACKBONE_EPOCH"),
+    "SPLE.INFER_TOPK": Alias("TRAINER.DPC.TOPK"),
+    "SPLE.PIC_LIB": Alias("TRAINER.DPC.NEGATIVE_POOL"),
+    "SPLE.STACK.WEIGHT": Alias("TRAINER.DPC.WEIGHT_BASE"),
+    "SPLE.STACK.WEIGHT_FOR_NEW": Alias("TRAINER.DPC.WEIGHT_NEW"),
+    "SPLE.STACK.MODE": Alias(
+        only=("converse", "loop+converse"),
+        reason="the others tune a single prompt: train its backbone's trainer instead",
+    ),
+    "SPLE.STACK.LOOP_DEPTH": Alias(reason=_UNREAD),
+    "SPLE.SPLE_TRAINER.SPLE_INIT": Alias(only=(True,), reason="P' starts from P"),
+    "SPLE.SPLE_TRAINER.SPLE_BASE_TRAIN": Alias(reason=_UNREAD),
+    "SPLE.INFER_NONREPEAT": Alias(reason=_UNREAD),
+    "SPLE.LOSS_KD_WEIGHT": Alias(reason=_UNREAD),
+    "SPLE.KD_INFER": Alias(reason=_UNREAD),
+    "TRAINER.PROMPTKD.PROJECT_LAYER": Alias(reason=_UNREAD),
+    "TRAINER.PROMPTKD.CE_WEIGHT": Alias(reason=_UNREAD),
+}
+
+
+@dataclass
+class Door:
+    """Translates what one run is given, and remembers what its end depends on.
+
+    Attributes:
+        trainer: what the command line calls the trainer.
+        seen: settings of others, with the last value of each.
+    """
+
+    trainer: str = ""
+    seen: dict[str, Any] = field(default_factory=dict)
+
+    def begin(self, cfg: CN) -> None:
+        """Set the defaults that the trainer has in its own repository, before any file is read."""
+        if self.trainer in TRAINERS:
+            cfg.merge_from_list([word for pair in _DEFAULTS.items() for word in pair])
+            said = ", ".join(f"{key} {value}" for key, value in _DEFAULTS.items())
+            logger.info("%s is %s here; its defaults: %s", self.trainer, TRAINERS[self.trainer], said)
+
+    def translate(self, tree: CN) -> None:
+        """Replace other repositories' names in ``tree``, a layer of settings before it is merged.
+
+        Raises:
+            ValueError: a value that has no counterpart here.
+        """
+        for old, alias in SETTINGS.items():
+            for value in _pop(tree, old.split(".")):
+                self.seen[old] = value
+                if alias.only and value not in alias.only:
+                    known = " or ".join(map(repr, alias.only))
+                    raise ValueError(f"{old} is {value!r}, but only {known} is known here: {alias.reason}")
+                if alias.new:
+                    _put(tree, alias.new.split("."), value)
+                    logger.info("%s %s -> %s", old, value, alias.new)
+                else:
+                    logger.info("%s %s is left out: %s", old, value, alias.reason or "it is so here")
+        name = tree.get("TRAINER", {}).get("NAME")
+        if name in TRAINERS:
+            tree.TRAINER.NAME = TRAINERS[name]
+
+    def end(self, cfg: CN) -> None:
+        """Settle what depends on several settings, once all are merged."""
+        dpc = cfg.TRAINER.DPC
+        best = os.path.join(dpc.BACKBONE_DIR, "VLPromptLearner", "model-best.pth.tar")
+        epoch = self.seen.get("SPLE.BACK_CKPT_EPOCH")
+        if self.trainer == "StackSPLE_PromptKD" and epoch is not None and os.path.isfile(best):
+            logger.info("SPLE.BACK_CKPT_EPOCH %s gives way to %s, as there", epoch, best)
+            dpc.BACKBONE_EPOCH = None
+
+
+def _pop(tree: Any, path: list[str]) -> Iterator[Any]:
+    """The value at ``path``, if there is one, taken out together with groups that are empty then."""
+    if not isinstance(tree, dict) or path[0] not in tree:
+        return
+    if len(path) == 1:
+        yield tree.pop(path[0])
+        return
+    yield from _pop(tree[path[0]], path[1:])
+    if tree[path[0]] == {}:
+        del tree[path[0]]
+
+
+def _put(tree: CN, path: list[str], value: Any) -> None:
+    for name in path[:-1]:
+        tree = tree.setdefault(name, CN())
+    tree[path[-1]] = value
