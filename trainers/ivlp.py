@@ -30,7 +30,7 @@ class VisionLanguageLearner(PromptLearner):
     Attributes:
         ctx: [M, D] of the text tower; absent when ``text_depth`` is 0, which leaves "<CTX_INIT> <name>.".
         text_deep, vision_deep: one tensor a block from the second on, as deep as the depths say.
-        vision: [P, D] of the image tower.
+        vision: [P, D] of the image tower; absent when ``vision_depth`` is 0, which leaves that tower alone.
 
     Args:
         text_clip: owner of the text tower, where that is not ``clip``.
@@ -57,6 +57,8 @@ class VisionLanguageLearner(PromptLearner):
         self.text_deep = deep_prompts(
             text_length, text_arch.transformer_width, text_depth, text_arch.transformer_layers
         )
+        if vision_depth == 0:
+            return
         width, layers = vision_sizes(clip)
         self.vision = nn.Parameter(nn.init.normal_(torch.empty(vision_length, width), std=0.02))
         self.vision_deep = deep_prompts(vision_length, width, vision_depth, layers)
@@ -65,7 +67,11 @@ class VisionLanguageLearner(PromptLearner):
         return self.prompts(getattr(self, "ctx", None), classes, list(self.text_deep))
 
     def image_prompts(self) -> ImagePrompts:
-        return ImagePrompts(self.vision, list(self.vision_deep))
+        return ImagePrompts(self.vision, list(self.vision_deep)) if self.tunes_image_tower else ImagePrompts()
+
+    @property
+    def tunes_image_tower(self) -> bool:
+        return hasattr(self, "vision")
 
     def checkpoint_key(self, name: str) -> str:
         part, _, index = name.partition(".")
@@ -96,7 +102,7 @@ class IVLP(PromptTrainer):
                 "N_CTX_TEXT": 2,  # context tokens M
                 "CTX_INIT": "a photo of a",  # words to start from, where M is at most 4
                 "PREC": "fp16",  # fp32, fp16, bf16, amp or amp_bf16
-                "PROMPT_DEPTH_VISION": 9,  # blocks of the image tower with prompts, 1 is shallow only
+                "PROMPT_DEPTH_VISION": 9,  # blocks of the image tower with prompts, 1 is shallow only; 0: none
                 "PROMPT_DEPTH_TEXT": 9,  # blocks of the text tower with prompts, 1 is shallow only
             }
         )
@@ -104,7 +110,9 @@ class IVLP(PromptTrainer):
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        self.check_positive(cfg, "N_CTX_VISION", "N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT")
+        self.check_positive(cfg, "N_CTX_TEXT", "PROMPT_DEPTH_TEXT")
+        if cfg.TRAINER[self.NODE].PROMPT_DEPTH_VISION:
+            self.check_positive(cfg, "N_CTX_VISION", "PROMPT_DEPTH_VISION")
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         options = self.cfg.TRAINER[self.NODE]
