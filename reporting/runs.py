@@ -61,10 +61,17 @@ Protocol = Callable[[Run], tuple[Row, Column] | None]  # where a run stands in a
 
 @dataclass
 class Runs:
-    """Accuracies by (column, seed), and the (column, seed) that left a log: begun, if not finished."""
+    """Accuracies by (column, seed), and the (column, seed) that left a log: begun, if not finished.
+
+    Attributes:
+        chosen_by_test: whether an accuracy is of an epoch that test images chose.
+        own_images: whether it is of prompts that were tuned on the data set that was tested.
+    """
 
     accuracy: dict[tuple[Column, int], float] = field(default_factory=dict)
     begun: set[tuple[Column, int]] = field(default_factory=set)
+    chosen_by_test: dict[tuple[Column, int], bool] = field(default_factory=dict)
+    own_images: dict[tuple[Column, int], bool] = field(default_factory=dict)
 
     @property
     def seeds(self) -> set[int]:
@@ -174,7 +181,10 @@ def collect(directory: Path, protocol: Protocol, what: str) -> dict[Row, Runs]:
         key = (*place, run.seed)
         if str(record["time"]) >= times.get(key, ""):
             times[key] = str(record["time"])
-            rows[place[0]].accuracy[place[1], run.seed] = record["metrics"]["accuracy"]
+            runs, cell = rows[place[0]], (place[1], run.seed)
+            runs.accuracy[cell] = record["metrics"]["accuracy"]
+            runs.chosen_by_test[cell] = record.get("selected_on") == "test"
+            runs.own_images[cell] = record.get("tuned_on") == record["dataset"]
     if not rows:
         raise ValueError(f"directory: no results.jsonl below {directory} holds {what}")
     for run in begun_runs(directory):
@@ -191,19 +201,21 @@ def seeds_by_dataset(rows: dict[Row, Runs]) -> dict[str, set[int]]:
     return seeds
 
 
-def shown_methods(rows: Iterable[Row]) -> dict[Row, str]:
+def shown_methods(rows: dict[Row, Runs]) -> dict[Row, str]:
     """The methods' names, with the configuration where a data set has several of one method.
 
     With the shots, too, where a data set has several; 0, unlabelled images or none, is no number of shots.
+    A method whose epochs were chosen by test images is called so.
     """
     configs, shots = defaultdict(set), defaultdict(set)
-    for row in (rows := list(rows)):
+    for row in rows:
         configs[row.dataset, row.method].add(row.cfg)
         shots[row.dataset].update({row.shots} - {0})
     shown = {}
     for row in rows:
         details = [row.cfg] if len(configs[row.dataset, row.method]) > 1 else []
         details += [f"{row.shots} shots"] if row.shots and len(shots[row.dataset]) > 1 else []
+        details += ["selected on test images"] if any(rows[row].chosen_by_test.values()) else []
         shown[row] = f"{row.method} ({', '.join(details)})" if details else row.method
     return shown
 
@@ -225,5 +237,6 @@ def averages(rows: dict[Row, Runs]) -> dict[Row, Runs]:
         everywhere = set.intersection(*(set(part.accuracy) for part in runs))
         mean = {key: statistics.fmean(part.accuracy[key] for part in runs) for key in everywhere}
         begun = set().union(*(part.begun | set(part.accuracy) for part in runs))
-        result[Row(f"{AVERAGE}{len(datasets)}", method, cfg, shots)] = Runs(mean, begun)
+        chosen = {key: any(part.chosen_by_test.get(key) for part in runs) for key in everywhere}
+        result[Row(f"{AVERAGE}{len(datasets)}", method, cfg, shots)] = Runs(mean, begun, chosen)
     return result

@@ -9,6 +9,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 BACKBONES=${BACKBONES:-coop}
 SEEDS=${SEEDS:-1 2 3}
 VARIANTS=${VARIANTS:-$VARIANT}
+export PRESET=${PRESET:-dpc}
 unset VARIANT # steps that know no variant shall not show one
 
 more_usage="  In the environment, [default]:
@@ -16,6 +17,7 @@ more_usage="  In the environment, [default]:
   BACKBONES  the prompt learners, such as \"coop maple\"       [coop]
   SEEDS      such as \"1 2\"                                   [1 2 3]
   VARIANTS   readings of DPC: released, paper, direct, or several in quotes  [released]
+  PRESET     dpc: prompt learners as DPC's paper trains them; own: as their own papers do  [dpc]
   JOBS       runs at a time                                  [1; with MODEL=demo the number of cores]
   CFG        DPC's configuration; the prompt learner's is BACKBONE_CFG
   OPTIONS    KEY VALUE words for every run; set OUTPUT too   [none]"
@@ -25,6 +27,7 @@ sets=()
 # Sets sets to what the words name, and refuses what the steps would refuse one by one.
 read_arguments() { # WORD...
     argument_form="DATASET..."
+    begin dpc base2new
     if contains "$*" -h || contains "$*" --help; then usage; fi
     [[ $# -ge 1 ]] || usage "DATASET is needed"
     local word name names=$'\n' # a line each: they may hold blanks
@@ -53,7 +56,7 @@ read_arguments() { # WORD...
 
 # Before hours of work, not after.
 check_configurations() {
-    local dataset=${sets[0]} seed=1 protocol=base2new train_place=base2new VARIANT=released backbone
+    local dataset=${sets[0]} seed=1 train_place=base2new VARIANT=released backbone
     method_runs zsclip "" :
     for backbone in $BACKBONES; do method_runs dpc "${CFG:-}" :; done
 }

@@ -5,39 +5,21 @@
 #   DATA          root of the named data sets                              [data]
 #   OUTPUT        root of the results                                      [output]
 #   MODEL         demo: the embedded tiny CLIP, so every method's demo.yaml; needs no weights, means little
-#   CFG           configs/trainers/<Trainer>/<CFG>.yaml of the method      [see `methods`; demo on the demo sets]
+#   CFG           configs/trainers/<Trainer>/<CFG>.yaml of the method      [configs/protocols.txt; demo on the demo sets]
 #   BACKBONE_CFG  the same for the prompt learner that DPC builds on
 #   TEACHER_CFG   the same for PromptKD's teacher
+#   PRESET        dpc: backbones as DPC's paper trains them, batch 32; own: as their own papers do
+#                 [dpc in scripts/dpc and base2new.sh, else own]
 #   VARIANT       released, paper or direct, the readings of DPC          [released]
 #   SHOTS         training images per class                                [16; few_shot.sh: 1, 2, 4, 8 and 16]
 #   LOADEP        epoch whose checkpoint is tested                         [the last one]
 #   OPTIONS       KEY VALUE words for every run, such as "OPTIM.MAX_EPOCH 1"; folders do not tell: set OUTPUT too
 #   PYTHON        interpreter to use instead of the repository's .venv
 #
-# A new method needs nothing here where configs/trainers/ has one file for it beside demo.yaml; a new protocol is a
-# pair of functions like base2new_train and base2new_test. What each protocol is: docs/protocols.md.
+# A new method needs nothing here; a new protocol is a pair of functions like base2new_train and base2new_test. What
+# each protocol is: docs/protocols.md; what it runs a method with: configs/protocols.txt.
 set -euo pipefail
 
-# folder under scripts/, trainer, its configuration on the real data sets, and that of DPC on it (- for none)
-methods="
-zsclip     ZeroshotCLIP  vit_b16                          -
-coop       CoOp          vit_b16_ep20_ctxv1               vit_b16_ep20
-cocoop     CoCoOp        vit_b16_c4_ep10_batch1_ctxv1     vit_b16_c4_ep10_batch1_ctxv1
-vpt        VPT           vit_b16_c2_ep5_batch4_4          -
-ivlp       IVLP          vit_b16_c2_ep5_batch4_2+2ctx     vit_b16_c2_ep5_batch4_2+2ctx
-maple      MaPLe         vit_b16_c2_ep5_batch4_2ctx       vit_b16_c2_ep5_batch4_2ctx
-promptsrc  PromptSRC     vit_b16_c2_ep20_batch4_4+4ctx    vit_b16_c2_ep20_batch4_4+4ctx
-promptkd   PromptKD      vit_b16_c2_ep20_batch8_4+4ctx    vit_b16_c2_ep20_batch4_4+4ctx
-"
-# protocol, method and the same two configurations, where the protocol wants others
-protocol_cfgs="
-xd         coop       vit_b16_ep50_ctxv1                                vit_b16_ep20
-xd         maple      vit_b16_c2_ep5_batch4_2ctx_cross_datasets         vit_b16_c2_ep2_batch4_2ctx_cross_datasets
-xd         promptsrc  vit_b16_c2_ep5_batch4_4+4ctx_cross_datasets       vit_b16_c2_ep5_batch4_4+4ctx_cross_datasets
-few_shot   coop       vit_b16_ep50_ctxv1                                vit_b16_ep20
-few_shot   promptsrc  vit_b16_c2_ep50_batch4_4+4ctx_few_shot            vit_b16_c2_ep20_batch4_4+4ctx
-"
-teacher_default_cfg=vit_l14_c2_ep20_batch8_4+4ctx # of PromptKD's teacher, a PromptSRC on a larger CLIP
 demo_datasets="digits letters"
 default_source=imagenet # of the cross-dataset and cross-domain protocols
 
@@ -56,6 +38,7 @@ few_shot_counts=${SHOTS:-1 2 4 8 16}
 SHOTS=${SHOTS:-16}
 VARIANT=${VARIANT:-released}
 MODEL=${MODEL:-}
+dataset=
 cd "$root"
 DATA=${DATA#"$root/"}
 OUTPUT=${OUTPUT#"$root/"}
@@ -78,28 +61,59 @@ only_config() { # TRAINER: its one configuration for real data, - where there is
     if [[ -z "$names" || "$names" == *$'\n'* ]]; then echo -; else echo "$names"; fi
 }
 
-# Methods that `methods` does not name are called by their trainer's name in lower case.
-add_methods() {
-    local folder trainer cfg
+# Sets methods to lines of a method's name, which is its trainer's in lower case, and its trainer.
+find_methods() {
+    local folder
+    methods=$'zsclip ZeroshotCLIP\n'
     for folder in configs/trainers/*/; do
-        trainer=$(basename "$folder")
-        if [[ "$trainer" == *_DPC ]] || grep -qw "$trainer" <<<"$methods"; then continue; fi
-        cfg=$(only_config "$trainer")
-        if [[ "$cfg" != - ]]; then methods+="$(tr '[:upper:]' '[:lower:]' <<<"$trainer") $trainer $cfg $(only_config "${trainer}_DPC")"$'\n'; fi
+        folder=$(basename "$folder")
+        case "$folder" in *_DPC | SPLE | Zeroshot*) continue ;; esac
+        methods+="$(tr '[:upper:]' '[:lower:]' <<<"$folder") $folder"$'\n'
     done
 }
 
-field_of() { awk -v name="$1" -v n="$2" '$1 == name { print $n }' <<<"$methods"; } # METHOD COLUMN
+trainer_of() { awk -v name="$1" '$1 == name { print $2 }' <<<"$methods"; } # METHOD
+
+# The first line of configs/protocols.txt that fits the run and says something in that place; nothing where none does.
+of_protocol() { # METHOD WHAT [CFG]: WHAT is cfg, dpc, or settings of a run with CFG
+    local set=$dataset
+    case "$set" in /*) set= ;; esac # one of the user's own, whatever its name
+    awk -v preset="$preset" -v protocol="$protocol" -v method="$1" -v set="$set" -v shots="$SHOTS" \
+        -v what="$2" -v cfg="${3:-}" '
+        function fits(words, word) { return words == "*" || index("," words ",", "," word ",") }
+        /^#/ || NF < 7 { next }
+        !fits($1, preset) || !fits($2, protocol) || $3 != method || !fits($4, set) || !fits($5, shots) { next }
+        what == "settings" && NF > 7 && ($6 == "-" || $6 == cfg) {
+            for (i = 8; i <= NF; i++) printf "%s%s", (i > 8 ? " " : ""), $i
+            exit
+        }
+        what == "cfg" && $6 != "-" { print $6; exit }
+        what == "dpc" && $7 != "-" { print $7; exit }
+    ' configs/protocols.txt
+}
 
 names_in() { # FOLDER: its yaml files without the ending, on one line
     (cd "configs/$1" 2>/dev/null && ls ./*.yaml 2>/dev/null) | sed 's|^\./||; s|\.yaml$||' | tr '\n' ' ' | sed 's/ $//'
 }
 
 known_backbones() { # the methods that DPC builds on
-    awk 'NF && $4 != "-" { print $1 }' <<<"$methods" | tr '\n' ' ' | sed 's/ $//'
+    local method trainer names=
+    while read -r method trainer; do
+        if [[ -n "$(default_cfg_of "$method" dpc)" ]]; then names+="$method "; fi
+    done <<<"${methods%$'\n'}"
+    echo "${names% }"
 }
 
-add_methods
+default_cfg_of() { # METHOD cfg|dpc: its default configuration in this protocol, nothing where there is none
+    local cfg trainer
+    cfg=$(of_protocol "$1" "$2")
+    trainer=$(trainer_of "$1")
+    if [[ "$2" == dpc ]]; then trainer+=_DPC; fi
+    if [[ -z "$cfg" ]]; then cfg=$(only_config "$trainer"); fi
+    if [[ "$cfg" != - && "$cfg" != none && -d "configs/trainers/$trainer" ]]; then echo "$cfg"; fi
+}
+
+find_methods
 
 takes() { [[ "$argument_form" == *"$1"* ]]; } # WORD: whether it is part of the form of the arguments
 
@@ -131,7 +145,7 @@ parse_arguments() { # FORM WORD...
     argument_form=$1
     shift
     if contains "$*" -h || contains "$*" --help; then usage; fi
-    dataset='' backbone=coop source_set=$default_source subset=new
+    dataset='' backbone=coop distil_set=''  source_set=$default_source subset=new
     if takes DATASET; then
         [[ $# -ge 2 ]] || usage "DATASET and SEED are needed"
         find_set "$1" || unknown_set "$1"
@@ -166,14 +180,9 @@ parse_arguments() { # FORM WORD...
 check_environment() {
     [[ "$SHOTS" =~ ^[1-9][0-9]*$ ]] || fail "SHOTS is '$SHOTS', but must be a whole number above 0"
     contains "paper released direct" "$VARIANT" || fail "VARIANT is '$VARIANT', but must be paper, released or direct"
+    contains "own dpc" "$preset" || fail "PRESET is '$preset', but must be own or dpc"
     [[ -z "$MODEL" || "$MODEL" == demo ]] || fail "MODEL is '$MODEL', but must be demo, or not set (CFG names others)"
     [[ "${LOADEP:-1}" =~ ^[0-9]+$ ]] || fail "LOADEP is '$LOADEP', but must be an epoch's number"
-}
-
-cfg_of() { # METHOD COLUMN: its default configuration in this protocol
-    local cfg
-    cfg=$(awk -v p="$protocol" -v m="$1" -v n="$2" '$1 == p && $2 == m { print $n }' <<<"$protocol_cfgs")
-    echo "${cfg:-$(field_of "$1" "$2")}"
 }
 
 config_of() { # TRAINER DEFAULT WISH: the name of the configuration to use
@@ -211,14 +220,34 @@ telling() { # WORDS
     }' <<<"$(tr '\n' ' ' <<<"$1")"
 }
 
+# A setting that the protocol has for this run may be in the log's words, or among its settings by another's hand.
+refuse_other_settings() { # DIR LINE REMEDY
+    local words i
+    read -ra words <<<"$settings"
+    for ((i = 0; i < ${#words[@]}; i += 2)); do
+        [[ "$2" == *" ${words[i]} ${words[i + 1]} "* ]] || grep -qas "^ *${words[i]##*.}: ${words[i + 1]}$" "$1/log.txt" ||
+            fail "$1 was run without ${words[i]} ${words[i + 1]}, which $protocol has for it: $3"
+    done
+}
+
 skip() { # DIR REMEDY: a run that is there, unless it was made with other OPTIONS, which its folder does not tell
     local line made
     line=$(grep -as "^arguments: .* DATASET.SUBSAMPLE_CLASSES " "$1/log.txt" | tail -n 1) || true
     made=${line#* DATASET.SUBSAMPLE_CLASSES }
     made=$(telling "${made#"${made%% *}"}") # behind the classes
     [[ -z "$line" || "$made" == "$(telling "${OPTIONS:-}")" ]] || fail "$1 was run with OPTIONS='$made': $2"
+    if [[ -n "$line" ]]; then refuse_other_settings "$1" "$line" "$2"; fi
     say "finished before, skipped: $1 (remove that folder to run it again)"
 }
+
+hint() { # what scripts/dpc trains is tested under its own preset
+    if [[ "$preset" == own ]]; then echo " (PRESET=dpc tests a backbone that scripts/dpc trained)"; fi
+}
+
+has_best() { compgen -G "$1/*/model-best.pth.tar" >/dev/null; } # DIR
+
+# Those that a data set or number of shots has of its own are part of every run's log, and said here.
+say_settings() { if [[ -n "$settings" ]]; then say "$protocol has for $trainer on $(name_of "$dataset"): $settings"; fi; }
 
 has_result() { grep -Eqs '"split": ?"test"' "$1/results.jsonl"; } # DIR: a run ends by writing one
 
@@ -234,6 +263,7 @@ train_py() { # DIR CLASSES FLAG...: a run as `describe` left it
 
 train_run() {
     local dir=$train_dir resume=()
+    say_settings
     if [[ -e "$dir/resume.pth.tar" ]]; then # there from the first epoch on, removed at the very end
         resume=(--resume "$dir")
         say "going on where it stopped: $dir"
@@ -248,6 +278,7 @@ train_run() {
 
 test_run() { # DIR; train_dir is empty for a method without training
     local dir=$1 how=(--eval-only) epoch
+    say_settings
     # a result older than the training that it speaks of is out of date
     if has_result "$dir" && [[ -z "${LOADEP:-}" && ! "$train_dir/results.jsonl" -nt "$dir/results.jsonl" ]]; then
         skip "$dir" "remove that folder, or keep it under another name"
@@ -256,8 +287,10 @@ test_run() { # DIR; train_dir is empty for a method without training
     if [[ -n "$train_dir" ]]; then
         epoch=${LOADEP:-$(last_epoch "$train_dir")}
         [[ -n "$epoch" ]] ||
-            fail "nothing trained in $train_dir yet: bash ${script/_test.sh/_train.sh} $train_words comes first"
-        how+=(--model-dir "$train_dir" --load-epoch "$epoch")
+            fail "nothing trained in $train_dir yet: bash ${script/_test.sh/_train.sh} $train_words comes first$(hint)"
+        how+=(--model-dir "$train_dir")
+        # a run that chose among its epochs ends with the best one, which train.py takes where no epoch is given
+        if [[ -n "${LOADEP:-}" ]] || ! has_best "$train_dir"; then how+=(--load-epoch "$epoch"); fi
     fi
     say "testing on $(name_of "$dataset"), $subset classes: $dir"
     train_py "$dir" "$subset" "${how[@]}"
@@ -267,38 +300,56 @@ run_dir() { echo "$OUTPUT/$1/shots_$shots/$trainer/$label/seed$seed"; } # PLACE
 
 # Sets what one run is: trainer, cfg, label (its folder's name), shots, train_dir and options (KEY VALUE words).
 describe() { # TRAINER CFG LABEL SHOTS OPTION...
-    trainer=$1 cfg=$2 label=$3 shots=$4 options=("${@:5}")
+    trainer=$1 cfg=$2 label=$3 shots=$4 options=("${@:5}") settings=
     train_dir=$(run_dir "$train_place")
 }
 
+# The same of a prompt learner, with the settings that the protocol has for it.
+describe_learner() { # METHOD CFG SHOTS OPTION...
+    describe "$(trainer_of "$1")" "$2" "$2" "${@:3}"
+    settings=$(of_protocol "$1" settings "$2")
+    # shellcheck disable=SC2206 # several words
+    options+=($settings)
+}
+
 # Describes the runs of METHOD in the order in which they build on each other, and calls DO behind each.
-# Beforehand are set: dataset, seed, backbone, protocol, train_place and train_classes.
+# Beforehand are set: dataset, seed, backbone, protocol, preset, train_place and train_classes; for PromptKD across data
+# sets distil_set, whose images the student sees.
 method_runs() { # METHOD WISHED_CFG DO
     local name folder images teacher=()
     case $1 in
         dpc)
             method_runs "$backbone" "${BACKBONE_CFG:-}" "$3"
-            if [[ "$backbone" == promptkd ]]; then teacher=("${options[@]}"); fi
-            name=$(config_of "${trainer}_DPC" "$(cfg_of "$backbone" 4)" "$2")
+            if [[ "$backbone" == promptkd ]]; then teacher=("${options[@]:0:teacher_words}"); fi
+            name=$(config_of "${trainer}_DPC" "$(default_cfg_of "$backbone" dpc)" "$2")
             folder=$name
             if [[ "$VARIANT" != paper ]]; then folder=$name-$VARIANT; fi
             describe "${trainer}_DPC" "$name" "$folder" "$SHOTS" ${teacher[@]+"${teacher[@]}"} \
                 TRAINER.DPC.BACKBONE_DIR "$train_dir" TRAINER.DPC.VARIANT "$VARIANT"
             ;;
         promptkd)
-            name=$(config_of PromptSRC "$teacher_default_cfg" "${TEACHER_CFG:-}")
+            name=$(config_of PromptSRC "$(of_protocol teacher cfg)" "${TEACHER_CFG:-}")
             describe PromptSRC "$name" "$name" "$SHOTS"
             "$3"
-            name=$(config_of PromptKD "$(cfg_of promptkd 3)" "$2")
+            teacher=(TRAINER.PROMPTKD.TEACHER_DIR "$train_dir")
+            if [[ "$protocol" != base2new ]]; then teacher+=(TRAINER.MODAL cross); fi
+            teacher_words=${#teacher[@]}
+            if [[ "$protocol" == xd && "$distil_set" != "$dataset" ]]; then
+                dataset=$distil_set train_place=xd/distil/$(name_of "$distil_set")
+            fi
+            name=$(config_of PromptKD "$(default_cfg_of promptkd cfg)" "$2")
             # it learns from all images, without their labels; its teacher from SHOTS labelled ones of each class
             images=0
             if [[ "$protocol" == few_shot ]]; then images=$SHOTS; fi
-            describe PromptKD "$name" "$name" "$images" TRAINER.PROMPTKD.TEACHER_DIR "$train_dir"
-            if [[ "$protocol" != base2new ]]; then options+=(TRAINER.MODAL cross); fi
+            describe_learner promptkd "$name" "$images" "${teacher[@]}"
+            if [[ "$protocol" == xd && "$distil_set" != "$source_set" && "$source_set" != "$default_source" ]]; then
+                label=$label-from-$(name_of "$source_set")
+                train_dir=$(run_dir "$train_place")
+            fi
             ;;
         *)
-            name=$(config_of "$(field_of "$1" 2)" "$(cfg_of "$1" 3)" "$2")
-            describe "$(field_of "$1" 2)" "$name" "$name" "$SHOTS"
+            name=$(config_of "$(trainer_of "$1")" "$(default_cfg_of "$1" cfg)" "$2")
+            describe_learner "$1" "$name" "$SHOTS"
             if [[ "$1" == zsclip ]]; then train_dir=; fi # there is nothing to train
             ;;
     esac
@@ -309,9 +360,17 @@ backbone_of() { if [[ "$1" == dpc ]]; then echo " $2"; fi; } # METHOD TEXT: the 
 
 # ---- base-to-new generalisation ----------------------------------------------------------------------------------
 
+# Sets protocol and preset; what is known of arguments depends on them.
+begin() { # METHOD PROTOCOL
+    protocol=$2 preset=own
+    if [[ "$1" == dpc ]]; then preset=dpc; fi
+    preset=${PRESET:-$preset}
+}
+
 base2new_begin() { # METHOD FORM WORD...
+    begin "$1" base2new
     parse_arguments "${@:2}"
-    protocol=base2new train_place=base2new/train_base/$(name_of "$dataset") train_classes=base
+    train_place=base2new/train_base/$(name_of "$dataset") train_classes=base
     train_words="$(printf %q "$dataset") $seed$(backbone_of "$1" "$backbone")"
 }
 
@@ -330,15 +389,22 @@ base2new_test() { # METHOD WORD...
 
 # The training is described with the source as data set; what is tested comes behind.
 xd_begin() { # METHOD FORM WORD...
+    begin "$1" xd
     parse_arguments "${@:2}"
-    target=$dataset
+    target=$dataset distil_set=$source_set
     if [[ "$1" != zsclip ]]; then dataset=$source_set; fi
-    protocol=xd train_place=xd/train/$(name_of "$source_set") train_classes=all subset=all
+    train_place=xd/train/$(name_of "$source_set") train_classes=all subset=all
     train_words="$seed $(printf %q "$source_set")$(backbone_of "$1" "$backbone")"
+    if [[ "$1" == promptkd ]]; then # as its authors do: one student a target, of its own unlabelled images
+        distil_set=$target
+        train_words="$(printf %q "$target") $train_words"
+    fi
 }
 
 xd_train() { # METHOD WORD...
-    xd_begin "$1" "SEED [SOURCE]$(backbone_of "$1" "[BACKBONE]")" "${@:2}"
+    local form="SEED [SOURCE]"
+    if [[ "$1" == promptkd ]]; then form="DATASET $form"; fi
+    xd_begin "$1" "$form$(backbone_of "$1" "[BACKBONE]")" "${@:2}"
     method_runs "$1" "${CFG:-}" train_run
 }
 
@@ -349,15 +415,16 @@ xd_test() { # METHOD WORD...
     method_runs "$1" "${CFG:-}" :
     dataset=$target
     # the folders' names say nothing of the usual source
-    if [[ "$source_set" != "$default_source" ]]; then label=$label-from-$(name_of "$source_set"); fi
+    if [[ "$source_set" != "$default_source" ]]; then label=${label%-from-*}-from-$(name_of "$source_set"); fi
     test_run "$(run_dir "xd/test/$(name_of "$dataset")")"
 }
 
 # ---- few-shot learning -------------------------------------------------------------------------------------------
 
 few_shot() { # METHOD WORD...
+    begin "$1" few_shot
     parse_arguments "DATASET SEED$(backbone_of "$1" "[BACKBONE]")" "${@:2}"
-    protocol=few_shot train_place=few_shot/$(name_of "$dataset") train_classes=all subset=all
+    train_place=few_shot/$(name_of "$dataset") train_classes=all subset=all
     if [[ "$1" == zsclip ]]; then # the curve's point without training images
         SHOTS=0
         method_runs zsclip "${CFG:-}" :

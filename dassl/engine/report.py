@@ -25,12 +25,12 @@ def append_result(
     split: str,
     epoch: int | None,
     results: Mapping[str, float],
-    selected_on: str = "",
+    origin: Mapping[str, str],
 ) -> None:
     """Append a line to ``<OUTPUT_DIR>/results.jsonl``.
 
     ``dataset`` is its name; ``epoch`` epochs of training lie behind the weights, None when unknown;
-    ``selected_on`` is the split whose images chose among epochs, "" where nothing was chosen.
+    ``origin`` says what is known of where they come from.
     """
     record = {
         "method": cfg.TRAINER.NAME,
@@ -40,7 +40,7 @@ def append_result(
         "shots": cfg.DATASET.NUM_SHOTS,
         "seed": cfg.SEED,
         "epoch": epoch,
-        **({"selected_on": selected_on} if selected_on else {}),
+        **origin,
         "metrics": {name: _plain(value) for name, value in results.items()},
         "config_hash": config_hash(cfg),
         "git_commit": git_commit(),

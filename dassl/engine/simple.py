@@ -242,9 +242,13 @@ class SimpleTrainer(TrainerBase):
             recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
-        name = self.dm.dataset.name
-        append_result(self.cfg, name, split, self.epochs_trained, results, self.selected_on)
+        origin = self.result_origin()
+        append_result(self.cfg, self.dm.dataset.name, split, self.epochs_trained, results, origin)
         return next(iter(results.values()))
+
+    def result_origin(self) -> dict[str, str]:
+        """What results say of the weights that they are of: ``selected_on``, where epochs were compared."""
+        return {"selected_on": self.selected_on} if self.selected_on else {}
 
     def test_batches(self, loader: Any) -> Any:
         """What an evaluation goes through: the batches of ``loader``, or a list made from them."""

@@ -90,6 +90,31 @@ def test_papers_figures_and_differences(tmp_path, capsys):
     assert records["VPT"]["source_accuracy_paper"] == ""
 
 
+@pytest.mark.parametrize(("student", "stands"), [("DTD", True), ("ImageNet", False), (None, False)])
+@pytest.mark.parametrize(
+    ("trainer", "shots", "printed"), [("PromptKD", 0, 72.42), ("PromptKD_DPC", 16, 74.43)]
+)
+def test_promptkds_figures_stand_beside_students_of_the_targets_alone(
+    tmp_path, capsys, trainer, shots, printed, student, stands
+):
+    """The paper's saw each target's unlabelled images; a student of the source's images is another protocol."""
+    for part, name, tuned_on in (("train", "ImageNet", "ImageNet"), ("test", "DTD", student)):
+        place = f"xd/{part}/{name.lower()}"
+        origin = {"tuned_on": tuned_on} if tuned_on else {}
+        write_run(tmp_path, place, trainer, 1, 70.0, dataset=name, shots=shots, **origin)
+    (record,) = records_of(output_of(capsys, tmp_path, "--xd", "--paper", "--format", "csv")).values()
+    assert record["source_accuracy_paper"] == (str(printed) if stands else "")
+
+
+def test_selecting_on_test_images_is_said(tmp_path, capsys):
+    write_run(tmp_path, "base2new/train_base/dtd", "CoOp", 1, 70.0, subset="base", selected_on="test")
+    write_run(tmp_path, "base2new/test_new/dtd", "CoOp", 1, 60.0, subset="new", selected_on="test")
+    write_run(tmp_path, "base2new/train_base/dtd", "MaPLe", 1, 70.0, subset="base", selected_on="val")
+    write_run(tmp_path, "base2new/test_new/dtd", "MaPLe", 1, 60.0, subset="new")
+    rows = cells_of(output_of(capsys, tmp_path, "--base-new", "--average"))
+    assert [row[1] for row in rows[1:]] == ["CoOp (selected on test images)", "MaPLe"] * 2
+
+
 def test_an_average_over_other_data_sets_is_not_compared_with_the_papers(tmp_path, capsys):
     write_run(tmp_path, "xd/train/imagenet", "CoOp", 1, 70.0, dataset="ImageNet")
     write_run(tmp_path, "xd/test/dtd", "CoOp", 1, 40.0, dataset="DescribableTextures")

@@ -55,8 +55,11 @@ class Checkout:
         self.root = root / "checkout"
         self.calls_file = root / "calls.jsonl"
         shutil.copytree(REPOSITORY / "scripts", self.root / "scripts")
+        (self.root / "configs").mkdir()
+        shutil.copy(REPOSITORY / "configs/protocols.txt", self.root / "configs")
         configs = ["datasets/eurosat", "datasets/digits", "datasets/folder", "trainers/ZeroshotCLIP/vit_b16"]
-        configs += ["trainers/CoOp/vit_b16_ep20_ctxv1", "trainers/CoOp/demo", "trainers/CoOp/other"]
+        configs += ["trainers/CoOp/vit_b16_ctxv1", "trainers/CoOp/vit_b16_ep20_lr35"]
+        configs += ["trainers/CoOp/demo", "trainers/CoOp/other"]
         configs += ["trainers/CoOp_DPC/vit_b16_ep20", "trainers/CoOp_DPC/demo", "trainers/CoOp_DPC/released"]
         for name in configs:
             path = self.root / "configs" / f"{name}.yaml"
@@ -67,7 +70,11 @@ class Checkout:
         self.stub.chmod(0o755)
 
     def run(self, script: str, *words: str, cwd: Path | None = None, **environment: str):
-        env = {k: v for k, v in os.environ.items() if k not in ("DATA", "OUTPUT", "CFG", "SHOTS", "LOADEP")}
+        env = {
+            k: v
+            for k, v in os.environ.items()
+            if k not in ("DATA", "OUTPUT", "CFG", "SHOTS", "LOADEP", "PRESET")
+        }
         env |= {"PYTHON": str(self.stub), "CALLS": str(self.calls_file)} | environment
         command = ["bash", str(self.root / "scripts" / script), *words]
         return subprocess.run(

@@ -28,7 +28,7 @@ def test_a_wrong_argument_is_named_with_what_is_known(checkout, script, words, s
     assert result.returncode == 2
     assert said in result.stderr and f"usage: bash scripts/{script} DATASET SEED" in result.stderr
     assert "one of: digits eurosat" in result.stderr
-    assert ("one of: coop cocoop" in result.stderr) == script.startswith("dpc")
+    assert ("one of: coop (default" in result.stderr) == script.startswith("dpc")
     assert not checkout.calls and not (checkout.root / "output").exists()
 
 
@@ -37,7 +37,7 @@ def test_a_wrong_argument_is_named_with_what_is_known(checkout, script, words, s
     [
         (
             {"CFG": "nope"},
-            "no configuration 'nope'; known in configs/trainers/CoOp: demo other vit_b16_ep20_ctxv1",
+            "no configuration 'nope'; known in configs/trainers/CoOp: demo other vit_b16_ctxv1",
         ),
         ({"SHOTS": "0"}, "SHOTS is '0'"),
         ({"LOADEP": "last"}, "LOADEP is 'last'"),
@@ -61,12 +61,12 @@ def test_training_passes_upstreams_layout_to_train_py(checkout, tmp_path):
     result = checkout.run("coop/base2new_train.sh", "eurosat", "3", cwd=tmp_path, DATA="images", OUTPUT="out")
     assert result.returncode == 0, result.stderr
     (call,) = checkout.calls
-    folder = f"{tmp_path}/out/base2new/train_base/eurosat/shots_16/CoOp/vit_b16_ep20_ctxv1/seed3"
+    folder = f"{tmp_path}/out/base2new/train_base/eurosat/shots_16/CoOp/vit_b16_ctxv1/seed3"
     assert value(call, "--output-dir") == folder
     assert value(call, "--root") == f"{tmp_path}/images"
     assert value(call, "--seed") == "3"
     assert value(call, "--dataset-config-file") == "configs/datasets/eurosat.yaml"
-    assert value(call, "--config-file") == "configs/trainers/CoOp/vit_b16_ep20_ctxv1.yaml"
+    assert value(call, "--config-file") == "configs/trainers/CoOp/vit_b16_ctxv1.yaml"
     assert call[-4:] == ["DATASET.NUM_SHOTS", "16", "DATASET.SUBSAMPLE_CLASSES", "base"]
 
 
@@ -155,13 +155,37 @@ def test_zero_shot_needs_no_training(checkout):
     assert "/test_base/eurosat/shots_16/ZeroshotCLIP/vit_b16/seed1" in value(call, "--output-dir")
 
 
-def test_every_method_has_its_trainer_configuration_and_scripts():
-    """The table in common.sh beside the folders of this repository."""
-    table = (REPOSITORY / "scripts/common.sh").read_text().split('methods="\n')[1].split('"\n')[0]
-    for line in table.splitlines():
-        method, trainer, cfg, dpc_cfg = line.split()
-        assert (REPOSITORY / f"configs/trainers/{trainer}/{cfg}.yaml").is_file()
-        assert dpc_cfg == "-" or (REPOSITORY / f"configs/trainers/{trainer}_DPC/{dpc_cfg}.yaml").is_file()
-        for step in ("train", "test") if method != "zsclip" else ("test",):
-            script = (REPOSITORY / f"scripts/{method}/base2new_{step}.sh").read_text()
-            assert script.splitlines()[-1] == f'base2new_{step} {method} "$@"'
+def test_the_backbone_is_trained_as_dpcs_paper_does_or_as_its_own(checkout):
+    assert checkout.run("dpc/base2new_train.sh", "eurosat", "1").returncode == 0
+    assert checkout.run("dpc/base2new_train.sh", "eurosat", "1", PRESET="own").returncode == 0
+    assert checkout.run("coop/base2new_train.sh", "eurosat", "1").returncode == 0
+    assert checkout.run("coop/base2new_test.sh", "eurosat", "1", PRESET="dpc").returncode == 0
+    calls = checkout.calls
+    assert [value(call, "--config-file").split("/", 2)[2] for call in calls] == [
+        "CoOp/vit_b16_ep20_lr35.yaml",
+        "CoOp_DPC/vit_b16_ep20.yaml",
+        "CoOp/vit_b16_ctxv1.yaml",
+        "CoOp/vit_b16_ep20_lr35.yaml",
+    ]
+    # what the preset sets beside a configuration holds in its tests too, and for no other configuration
+    assert [value(call, "TRAINER.COOP.N_CTX") for call in (calls[0], calls[3])] == ["4", "4"]
+    assert all("TRAINER.COOP.N_CTX" not in call for call in calls[1:3])
+    result = checkout.run("coop/base2new_train.sh", "eurosat", "1", PRESET="paper")
+    assert result.returncode == 1 and "PRESET is 'paper', but must be own or dpc" in result.stderr
+
+
+def test_a_run_that_chose_among_its_epochs_is_tested_with_the_best(checkout):
+    checkout.run("coop/base2new_train.sh", "eurosat", "1")
+    folder = Path(checkout.root, value(checkout.calls[0], "--output-dir"), "prompt_learner")
+    (folder / "model-best.pth.tar").touch()
+    checkout.run("coop/base2new_test.sh", "eurosat", "1")
+    assert "--load-epoch" not in checkout.calls[-1] and "--model-dir" in checkout.calls[-1]
+    checkout.run("coop/base2new_test.sh", "eurosat", "1", LOADEP="2")
+    assert value(checkout.calls[-1], "--load-epoch") == "2"
+
+
+def test_every_method_has_its_scripts():
+    for script in sorted((REPOSITORY / "scripts").glob("*/base2new_*.sh")):
+        assert script.read_text().splitlines()[-1] == f'{script.stem} {script.parent.name} "$@"'
+        others = {path.stem for path in script.parent.glob("*.sh")}
+        assert script.parent.name == "zsclip" or {"base2new_train", "base2new_test"} <= others

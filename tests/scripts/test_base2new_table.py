@@ -125,7 +125,7 @@ def test_settings_reach_the_runs_that_they_are_meant_for(checkout):
         (["folder"], {}, 2, "give the set's path"),
         (["My Textures", "Textures", "./My Textures"], {}, 1, "two data sets are called My Textures"),
         (["eurosat", "eurosat"], {}, 1, "two data sets are called eurosat"),
-        (["eurosat"], {"BACKBONES": "coop zsclip"}, 1, "BACKBONES has 'zsclip'; known: coop cocoop"),
+        (["eurosat"], {"BACKBONES": "coop zsclip"}, 1, "BACKBONES has 'zsclip'; known: coop maple"),
         (["eurosat"], {"SEEDS": "1 two"}, 1, "SEEDS has 'two'"),
         (["eurosat"], {"VARIANTS": "both"}, 1, "VARIANT is 'both'"),
         (["eurosat"], {"SEEDS": " "}, 1, "SEEDS is blank"),

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+import train
 from tests.scripts.checkout import REPOSITORY, value
 
 
 @pytest.fixture
 def checkout(checkout):
     names = ["datasets/imagenet", "datasets/imagenet_a", "datasets/letters"]
-    names += ["trainers/CoOp/vit_b16_ep50_ctxv1", "trainers/ZeroshotCLIP/demo"]
+    names += ["datasets/dtd", "datasets/oxford_pets", "trainers/ZeroshotCLIP/demo"]
+    names += [f"trainers/CoOp/{name}" for name in ("vit_b16_ep50_ctxv1", "rn50", "rn50_ep50", "rn50_ep100")]
+    names += ["trainers/PromptSRC/vit_l14_c2_ep20_batch8_4+4ctx", "trainers/PromptSRC/mine"]
+    names += ["trainers/PromptSRC/vit_b16_c2_ep50_batch4_4+4ctx_few_shot"]
+    names += [f"trainers/PromptKD/vit_b16_c2_ep20_batch8_4+4ctx{end}" for end in ("", "_cross_datasets")]
     for trainer in ("PromptSRC", "PromptKD", "PromptKD_DPC"):
         names.append(f"trainers/{trainer}/demo")
     for name in (f"{name}.yaml" for name in names):
@@ -26,12 +31,12 @@ def folders(checkout) -> list[str]:
 def test_the_source_is_trained_on_all_classes_and_tested_on_another_data_set(checkout):
     assert checkout.run("dpc/xd_train.sh", "1").returncode == 0
     for method in ("coop", "dpc"):
-        result = checkout.run(f"{method}/xd_test.sh", "eurosat", "1")
+        result = checkout.run(f"{method}/xd_test.sh", "eurosat", "1", PRESET="dpc")
         assert result.returncode == 0, result.stderr
     assert folders(checkout) == [
-        "xd/train/imagenet/shots_16/CoOp/vit_b16_ep50_ctxv1/seed1",
+        "xd/train/imagenet/shots_16/CoOp/vit_b16_ep20_lr35/seed1",
         "xd/train/imagenet/shots_16/CoOp_DPC/vit_b16_ep20-released/seed1",
-        "xd/test/eurosat/shots_16/CoOp/vit_b16_ep50_ctxv1/seed1",
+        "xd/test/eurosat/shots_16/CoOp/vit_b16_ep20_lr35/seed1",
         "xd/test/eurosat/shots_16/CoOp_DPC/vit_b16_ep20-released/seed1",
     ]
     assert all(value(call, "DATASET.SUBSAMPLE_CLASSES") == "all" for call in checkout.calls)
@@ -130,21 +135,107 @@ def test_options_come_last(checkout):
     assert checkout.calls[0][-2:] == ["OPTIM.MAX_EPOCH", "1"]
 
 
-def test_every_method_has_its_scripts_and_configurations():
-    """The tables in common.sh beside the folders of this repository."""
-    tables = (REPOSITORY / "scripts/common.sh").read_text()
-    methods, cfgs = (
-        tables.split(f'\n{name}="\n')[1].split('"\n')[0] for name in ("methods", "protocol_cfgs")
-    )
-    trainers = {line.split()[0]: line.split()[1] for line in methods.splitlines()}
-    for method in [*trainers, "dpc"]:
+def test_every_method_has_its_scripts():
+    for path in sorted((REPOSITORY / "scripts").glob("*/base2new_test.sh")):
+        method = path.parent.name
         for name in ("xd_train", "xd_test", "few_shot") if method != "zsclip" else ("xd_test", "few_shot"):
-            script = REPOSITORY / f"scripts/{method}/{name}.sh"
+            script = path.parent / f"{name}.sh"
             assert script.read_text().splitlines()[-1] == f'{name} {method} "$@"'
-    for line in cfgs.splitlines():
-        _, method, cfg, dpc_cfg = line.split()
-        assert (REPOSITORY / f"configs/trainers/{trainers[method]}/{cfg}.yaml").is_file()
-        assert (REPOSITORY / f"configs/trainers/{trainers[method]}_DPC/{dpc_cfg}.yaml").is_file()
+
+
+def lines() -> list[list[str]]:
+    text = (REPOSITORY / "configs/protocols.txt").read_text()
+    return [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
+
+
+def test_the_data_beside_the_protocols_names_what_there_is():
+    """And only settings that there are, of the method's own trainer."""
+    folders = {path.name.lower(): path for path in (REPOSITORY / "configs/trainers").iterdir()}
+    folders |= {"zsclip": folders["zeroshotclip"], "teacher": folders["promptsrc"]}
+    cfg = train.default_cfg()
+    for preset, protocol, method, sets, shots, name, dpc, *settings in lines():
+        assert preset in ("own", "dpc", "*") and protocol in ("base2new", "xd", "few_shot", "*")
+        for word in () if sets == "*" else sets.split(","):
+            assert (REPOSITORY / f"configs/datasets/{word}.yaml").is_file()
+        assert shots == "*" or all(word.isdigit() for word in shots.split(","))
+        assert name == "-" or (folders[method] / f"{name}.yaml").is_file()
+        if dpc not in ("-", "none"):
+            assert (folders[method].parent / f"{folders[method].name}_DPC/{dpc}.yaml").is_file()
+        for key, word in zip(settings[::2], settings[1::2], strict=True):
+            assert key.split(".")[1] == method.upper()
+            cfg.merge_from_list([key, word])
+
+
+def test_coops_own_few_shot_protocol(checkout):
+    """RN50, 50 epochs for 1 shot, 100 for 2 and 4, 200 for 8 and 16; on ImageNet 50."""
+    assert checkout.run("coop/few_shot.sh", "eurosat", "1").returncode == 0
+    assert [folder.split("/")[-2] for folder in folders(checkout)] == [
+        "rn50_ep50", "rn50_ep100", "rn50_ep100", "rn50", "rn50",
+    ]  # fmt: skip
+    assert checkout.run("coop/few_shot.sh", "imagenet", "1", SHOTS="16").returncode == 0
+    assert "/CoOp/rn50_ep50/" in folders(checkout)[-1]
+    refused = checkout.run("dpc/few_shot.sh", "eurosat", "1", "coop", PRESET="own")
+    assert refused.returncode == 2 and "unknown backbone 'coop'" in refused.stderr
+
+
+def test_promptsrcs_aggregation_by_data_set(checkout):
+    for name in ("dtd", "oxford_pets"):
+        assert checkout.run("promptsrc/few_shot.sh", name, "1", SHOTS="4").returncode == 0
+    dtd, pets = checkout.calls
+    mean, std = "TRAINER.PROMPTSRC.GPA_MEAN", "TRAINER.PROMPTSRC.GPA_STD"
+    assert (value(dtd, mean), value(dtd, std)) == ("45.0", "5.0")
+    assert mean not in pets and std not in pets
+    assert checkout.run("promptsrc/few_shot.sh", "dtd", "1", SHOTS="4", CFG="mine").returncode == 0
+    assert mean not in checkout.calls[2]
+
+
+@pytest.mark.parametrize(("name", "weight"), [("dtd", "200.0"), ("oxford_pets", "1000.0")])
+def test_promptkds_weight_by_data_set(checkout, name, weight):
+    result = checkout.run("promptkd/base2new_train.sh", name, "1")
+    assert result.returncode == 0
+    teacher, student = checkout.calls
+    assert "TRAINER.PROMPTKD.KD_WEIGHT" not in teacher
+    assert value(student, "TRAINER.PROMPTKD.KD_WEIGHT") == weight
+    said = f"base2new has for PromptKD on {name}: TRAINER.PROMPTKD.KD_WEIGHT {weight}"
+    assert said in result.stdout
+
+    # a run of before this was said: its weight is among the settings in its log
+    log = checkout.root / value(student, "--output-dir") / "log.txt"
+    plain = log.read_text().replace(f" TRAINER.PROMPTKD.KD_WEIGHT {weight}", "")
+    log.write_text(f"{plain}settings:\n    KD_WEIGHT: 1000.0\n")
+    result = checkout.run("promptkd/base2new_train.sh", name, "1")
+    assert (result.returncode == 0) == (weight == "1000.0")
+    assert ("was run without TRAINER.PROMPTKD.KD_WEIGHT 200.0" in result.stderr) == (weight == "200.0")
+
+
+def test_promptkd_distils_on_each_target_from_a_teacher_of_the_source(checkout):
+    result = checkout.run("promptkd/xd_train.sh", "oxford_pets", "1")
+    assert result.returncode == 0, result.stderr
+    assert checkout.run("promptkd/xd_test.sh", "oxford_pets", "1").returncode == 0
+    assert checkout.run("promptkd/xd_train.sh", "imagenet", "1").returncode == 0  # the source itself
+    assert checkout.run("promptkd/xd_train.sh", "oxford_pets", "1", "eurosat").returncode == 0
+    assert checkout.run("promptkd/xd_test.sh", "oxford_pets", "1", "eurosat").returncode == 0
+    cfg = "vit_b16_c2_ep20_batch8_4+4ctx_cross_datasets"
+    teacher = "shots_16/PromptSRC/vit_l14_c2_ep20_batch8_4+4ctx/seed1"
+    assert folders(checkout) == [
+        f"xd/train/imagenet/{teacher}",
+        f"xd/distil/oxford_pets/shots_0/PromptKD/{cfg}/seed1",
+        f"xd/test/oxford_pets/shots_0/PromptKD/{cfg}/seed1",
+        f"xd/train/imagenet/shots_0/PromptKD/{cfg}/seed1",
+        f"xd/train/eurosat/{teacher}",
+        f"xd/distil/oxford_pets/shots_0/PromptKD/{cfg}-from-eurosat/seed1",
+        f"xd/test/oxford_pets/shots_0/PromptKD/{cfg}-from-eurosat/seed1",
+    ]
+    calls = checkout.calls
+    assert value(calls[0], "--dataset-config-file") == "configs/datasets/imagenet.yaml"
+    for student, source in zip((calls[1], calls[2], calls[3], calls[5]), (0, 0, 0, 4), strict=True):
+        assert value(student, "TRAINER.PROMPTKD.TEACHER_DIR") == value(calls[source], "--output-dir")
+        assert value(student, "TRAINER.MODAL") == "cross"
+    assert value(calls[1], "--dataset-config-file") == "configs/datasets/oxford_pets.yaml"
+    assert value(calls[2], "--model-dir") == value(calls[1], "--output-dir")
+    assert value(calls[6], "--model-dir") == value(calls[5], "--output-dir")
+    missing = checkout.run("promptkd/xd_test.sh", "eurosat", "1")
+    assert "bash scripts/promptkd/xd_train.sh eurosat 1 imagenet comes first" in missing.stderr
 
 
 def test_a_method_with_one_configuration_needs_no_line(checkout):

@@ -215,6 +215,11 @@ class PromptTrainer(CLIPTrainer):
         self.start_test(split)
         return super().test(split)
 
+    def result_origin(self) -> dict[str, str]:
+        """Also ``tuned_on``, the data set that the prompts were tuned on, where that is known."""
+        known = {"tuned_on": self.tuned_on.dataset} if self.tuned_on else {}
+        return {**super().result_origin(), **known}
+
     @torch.no_grad()
     def start_test(self, split: str) -> None:
         """Compute what all images of a test share."""
