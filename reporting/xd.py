@@ -18,8 +18,8 @@ NOTE = (
 )
 PAPER_NOTE = (
     "paper: the DPC paper's Table 2 (16 shots, seeds 1-3), whatever the configuration here; "
-    "diff.: ours - paper, of averages only with all of the paper's data sets. Its PromptKD was distilled on each "
-    "target's own images, and stands beside such runs alone."
+    "diff.: ours - paper, of averages only with all of the paper's data sets. Its PromptKD was "
+    "distilled on each target's own images, and stands beside such runs alone."
 )
 
 

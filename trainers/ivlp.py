@@ -102,7 +102,7 @@ class IVLP(PromptTrainer):
                 "N_CTX_TEXT": 2,  # context tokens M
                 "CTX_INIT": "a photo of a",  # words to start from, where M is at most 4
                 "PREC": "fp16",  # fp32, fp16, bf16, amp or amp_bf16
-                "PROMPT_DEPTH_VISION": 9,  # blocks of the image tower with prompts, 1 is shallow only; 0: none
+                "PROMPT_DEPTH_VISION": 9,  # blocks of the image tower with prompts, 1: shallow, 0: none
                 "PROMPT_DEPTH_TEXT": 9,  # blocks of the text tower with prompts, 1 is shallow only
             }
         )

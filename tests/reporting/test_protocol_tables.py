@@ -97,7 +97,7 @@ def test_papers_figures_and_differences(tmp_path, capsys):
 def test_promptkds_figures_stand_beside_students_of_the_targets_alone(
     tmp_path, capsys, trainer, shots, printed, student, stands
 ):
-    """The paper's saw each target's unlabelled images; a student of the source's images is another protocol."""
+    """The paper's saw each target's unlabelled images; a student of the source's is another protocol."""
     for part, name, tuned_on in (("train", "ImageNet", "ImageNet"), ("test", "DTD", student)):
         place = f"xd/{part}/{name.lower()}"
         origin = {"tuned_on": tuned_on} if tuned_on else {}
