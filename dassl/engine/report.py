@@ -14,23 +14,24 @@ import torch
 from yacs.config import CfgNode
 
 from dassl.config import config_hash
+from dassl.data.datasets import DatasetBase, chosen_subset
 from dassl.utils import atomic_path, git_commit, mkdir_if_missing
 
 logger = logging.getLogger(__name__)
 
 
 def append_result(
-    cfg: CfgNode, dataset: str, split: str, epoch: int | None, results: Mapping[str, float]
+    cfg: CfgNode, dataset: DatasetBase, split: str, epoch: int | None, results: Mapping[str, float]
 ) -> None:
     """Append a line to ``<OUTPUT_DIR>/results.jsonl``.
 
-    ``dataset`` is its name; ``epoch`` epochs of training lie behind the weights, None when unknown.
+    ``epoch`` epochs of training lie behind the weights, None when unknown.
     """
     record = {
         "method": cfg.TRAINER.NAME,
-        "dataset": dataset,
+        "dataset": dataset.name,
         "split": split,
-        "subsample_classes": cfg.DATASET.SUBSAMPLE_CLASSES,
+        "subsample_classes": chosen_subset(cfg, dataset),
         "shots": cfg.DATASET.NUM_SHOTS,
         "seed": cfg.SEED,
         "epoch": epoch,

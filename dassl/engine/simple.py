@@ -211,7 +211,7 @@ class SimpleTrainer(TrainerBase):
             recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
-        append_result(self.cfg, self.dm.dataset.name, split, self.epochs_trained, results)
+        append_result(self.cfg, self.dm.dataset, split, self.epochs_trained, results)
         return next(iter(results.values()))
 
     def test_batches(self, loader: Any) -> Any:
