@@ -58,6 +58,7 @@ class FewShotBenchmark(DatasetBase):
     example: ClassVar[str] = ""  # one image's path under image_dir, to show the expected tree
     published: ClassVar[Counts | None] = None
     sources: ClassVar[tuple[Source, ...]] = ()
+    mirror: ClassVar[str] = ""  # archive on the mirror of the benchmark that has all that is needed
     origin: ClassVar[str] = ""  # where to get what no source has
 
     ignored: ClassVar[tuple[str, ...]] = ()  # folders in image_dir that are no classes
