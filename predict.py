@@ -55,8 +55,13 @@ class NamedClasses:
         self.lab2cname = dict(enumerate(classnames))
 
 
-def read_run(directory: Path, epoch: int | None = None) -> tuple[dict[str, Any], int | None]:
+def read_run(
+    directory: Path, epoch: int | None = None, argument: str = "--model-dir"
+) -> tuple[dict[str, Any], int | None]:
     """A checkpoint of the run in ``directory``: that of ``epoch``, else the one that the run itself tested.
+
+    Args:
+        argument: what the folder was given as, for messages.
 
     Returns:
         What it holds, and its epoch as ``load_model`` takes it (None: the best one).
@@ -67,7 +72,7 @@ def read_run(directory: Path, epoch: int | None = None) -> tuple[dict[str, Any],
     """
     folders = sorted(path.parent for path in directory.glob("*/checkpoint"))
     if not folders:
-        raise FileNotFoundError(f"--model-dir {str(directory)!r} is not the output folder of a finished run")
+        raise FileNotFoundError(f"{argument} {str(directory)!r} is not the output folder of a finished run")
     path = find_checkpoint(directory, folders[0].name, -1 if epoch is None else epoch)
     checkpoint = load_checkpoint(str(path))
     best = path.with_name(BEST)  # there if the run chose by validation
@@ -76,7 +81,7 @@ def read_run(directory: Path, epoch: int | None = None) -> tuple[dict[str, Any],
     if missing := [key for key in ("settings", "classnames", "trainer") if key not in checkpoint]:
         raise ValueError(
             f"{str(path)!r} does not hold its {' and '.join(missing)}, as train.py writes them; "
-            "train.py --eval-only can test it"
+            "train.py --eval-only can test it, interpret_prompt.py reads its words from the file itself"
         )
     return checkpoint, None if path == best else checkpoint["epoch"]
 
@@ -100,7 +105,13 @@ def settings_of(checkpoint: dict[str, Any], options: Sequence[str]) -> CN:
     return cfg
 
 
-def load_run(directory: Path, classnames: Sequence[str], epoch: int | None, options: Sequence[str]) -> Any:
+def load_run(
+    directory: Path,
+    classnames: Sequence[str],
+    epoch: int | None,
+    options: Sequence[str],
+    argument: str = "--model-dir",
+) -> Any:
     """The trainer of a run with its tuned prompts, ready to predict ``classnames``; empty: the run's own.
 
     Raises:
@@ -108,7 +119,7 @@ def load_run(directory: Path, classnames: Sequence[str], epoch: int | None, opti
     """
     if len(classnames) == 1 or len(set(classnames)) < len(classnames):
         raise ValueError(f"--classes needs two or more different names, got {', '.join(classnames)}")
-    checkpoint, epoch = read_run(directory, epoch)
+    checkpoint, epoch = read_run(directory, epoch, argument)
     cfg = settings_of(checkpoint, options)
     template = DATASET_REGISTRY.get(cfg.DATASET.NAME).template
     data = NamedClasses(checkpoint["dataset"], template, classnames or checkpoint["classnames"])
@@ -150,14 +161,19 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture files")
     parser.add_argument("--model-dir", required=True, type=Path, help="output folder of the run")
-    parser.add_argument("--load-epoch", type=int, help="epoch of its checkpoint (default: as it was tested)")
     parser.add_argument("--classes", nargs="+", default=[], help="class names instead of the run's own")
     parser.add_argument("--top", type=int, default=5, help="classes to show for each image (default: 5)")
     parser.add_argument("--csv", action="store_true", help="a table: image, then each class's probability")
+    add_run_arguments(parser)
+    return parser.parse_args(argv)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """What says how to load a run."""
+    parser.add_argument("--load-epoch", type=int, help="epoch of its checkpoint (default: as it was tested)")
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY VALUE", help="settings over those of the run"
     )
-    return parser.parse_args(argv)
 
 
 def run(args: argparse.Namespace) -> None:

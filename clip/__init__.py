@@ -6,7 +6,14 @@ from clip.families import build_model
 from clip.families.openai import openai_state_dict
 from clip.model import CLIP, set_precision, similarity_logits
 from clip.tokenizer import tokenize
-from clip.weights import available_models, find_weights, load, missing_weights, read_state_dict
+from clip.weights import (
+    available_models,
+    find_weights,
+    load,
+    load_token_embedding,
+    missing_weights,
+    read_state_dict,
+)
 
 # The modules whose code decides image features.
 FEATURE_CODE = (arch, vit, eva02, resnet, model)
@@ -19,6 +26,7 @@ __all__ = [
     "build_model",
     "find_weights",
     "load",
+    "load_token_embedding",
     "missing_weights",
     "openai_state_dict",
     "read_state_dict",

@@ -20,7 +20,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 _MERGES_FILE = Path(__file__).with_name("bpe_simple_vocab_16e6.txt.gz")
 # The vocabulary has room for 512 byte symbols (each alone and as a word's end) and two specials;
 # the rest are merges.
-_VOCAB_SIZE = 49408
+VOCAB_SIZE = 49408
 _WORD = regex.compile(
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
     regex.IGNORECASE,
@@ -58,7 +58,7 @@ class SimpleTokenizer:
         lines = gzip.decompress(merges.read_bytes()).decode("utf-8").split("\n")
         symbols = _byte_symbols()
         self._byte_to_symbol = symbols
-        pairs = [tuple(line.split()) for line in lines[1 : _VOCAB_SIZE - 2 * len(symbols) - 2 + 1]]
+        pairs = [tuple(line.split()) for line in lines[1 : VOCAB_SIZE - 2 * len(symbols) - 2 + 1]]
         # dict order is byte order for the printable symbols first, as in the published vocabulary
         alphabet = list(symbols.values())
         vocabulary = [*alphabet, *(s + "</w>" for s in alphabet), *("".join(p) for p in pairs), START, END]
@@ -96,6 +96,19 @@ class SimpleTokenizer:
             symbols = "".join(self._byte_to_symbol[byte] for byte in word.encode("utf-8"))
             ids.extend(self.encoder[token] for token in self._bpe(symbols))
         return ids
+
+    def word(self, token: int) -> str:
+        """A token for people: a word, or its end, as it is written; with "…" where the word goes on.
+
+        What cannot be printed (a part of a character, a control character) is shown as the vocabulary has it.
+        """
+        symbols = self.decoder[token]
+        if symbols in (START, END):
+            return symbols
+        text, written = symbols.removesuffix("</w>"), self.decode([token]).removesuffix(" ")
+        if written.isprintable() and written.strip() and "\ufffd" not in written:
+            text = written
+        return text if symbols.endswith("</w>") else f"{text}…"
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of token ids; every word ends in a space."""

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from clip.families import build_model, tells_all
 from clip.model import CLIP
+from clip.tokenizer import VOCAB_SIZE
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,28 @@ def load(
             activation or head width unknown, or declared otherwise than they are known to be.
         FileNotFoundError: a path that does not exist, or weights that could not be downloaded.
     """
+    path = _file_of(name_or_path)
+    state = read_state_dict(path)
+    published = str(name_or_path) in _PUBLISHED or _is_published(path, state)
+    return build_model(state, activation, head_width, str(path), published).to(device)
+
+
+def load_token_embedding(name_or_path: str | Path) -> Tensor:
+    """The token embedding [V, D] of a model as `load` takes it, float32; nothing has to be declared for it.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`; also for another vocabulary than that of the tokenizer.
+    """
+    path = _file_of(name_or_path)
+    state = {key.removeprefix("module."): value for key, value in read_state_dict(path).items()}
+    for key in ("token_embedding.weight", "text.token_embedding.weight"):
+        if key in state and len(state[key]) == VOCAB_SIZE:
+            return state[key].float()
+    raise ValueError(f"{path} holds no token embedding of the {VOCAB_SIZE:,} tokens of CLIP's vocabulary")
+
+
+def _file_of(name_or_path: str | Path) -> Path:
+    """The weights file of a published model or at a path."""
     name = str(name_or_path)
     path = find_weights(name) if name in _PUBLISHED else Path(name_or_path).expanduser()
     if not name or not path.is_file():
@@ -76,9 +99,7 @@ def load(
             f"CLIP weights {name!r} are no file. Give the path of a weights file, "
             f"or one of the published names: {', '.join(_PUBLISHED)}."
         )
-    state = read_state_dict(path)
-    published = name in _PUBLISHED or _is_published(path, state)
-    return build_model(state, activation, head_width, str(path), published).to(device)
+    return path
 
 
 def _is_published(path: Path, state: Mapping[str, Tensor]) -> bool:

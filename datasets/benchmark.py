@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from yacs.config import CfgNode as CN
 
-from dassl.data.datasets import DatasetBase, Datum
+from dassl.data.datasets import DatasetBase, Datum, check_subset, chosen_subset
 from datasets.fetch.sources import Source
 from datasets.few_shot import few_shot, subsample_classes
 from datasets.missing import is_there, missing_message
@@ -22,8 +22,6 @@ from datasets.split_file import PARTS, Item, Split, check_images, check_not_empt
 from datasets.split_rules import class_folders, split_in_three
 
 log = logging.getLogger(__name__)
-
-SUBSETS = ("all", "base", "new")
 
 
 class Counts(NamedTuple):
@@ -60,6 +58,7 @@ class FewShotBenchmark(DatasetBase):
     example: ClassVar[str] = ""  # one image's path under image_dir, to show the expected tree
     published: ClassVar[Counts | None] = None
     sources: ClassVar[tuple[Source, ...]] = ()
+    mirror: ClassVar[str] = ""  # archive on the mirror of the benchmark that has all that is needed
     origin: ClassVar[str] = ""  # where to get what no source has
 
     ignored: ClassVar[tuple[str, ...]] = ()  # folders in image_dir that are no classes
@@ -69,10 +68,10 @@ class FewShotBenchmark(DatasetBase):
 
     def __init__(self, cfg: Any) -> None:
         subset, shots, seed = cfg.DATASET.SUBSAMPLE_CLASSES, cfg.DATASET.NUM_SHOTS, cfg.SEED
-        if subset not in SUBSETS:
-            raise ValueError(
-                f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of {', '.join(SUBSETS)}"
-            )
+        check_subset(subset)
+        if (chosen := chosen_subset(cfg, self)) != subset:
+            message = "DATASET.SUBSAMPLE_CLASSES %s has no effect on %s, which is not divided: all classes"
+            log.warning(message, subset, type(self).__name__)
         folder = self.locate(cfg)
         self.make(folder)
         split = self.load(folder)
@@ -85,7 +84,7 @@ class FewShotBenchmark(DatasetBase):
                 selected["val"] = split["test"]
         images = self.image_root(folder)
         check_not_empty({part: selected[part] for part in PARTS if part != "train" or shots >= 1}, images)
-        relabelled = subsample_classes({**selected, "full": split["train"]}, subset)
+        relabelled = subsample_classes({**selected, "full": split["train"]}, chosen)
         if not any(relabelled.values()):
             raise ValueError(
                 f"DATASET.SUBSAMPLE_CLASSES is {subset!r}, but data set {type(self).__name__} has a single "

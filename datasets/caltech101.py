@@ -19,6 +19,7 @@ class Caltech101(FewShotBenchmark):
         "Motorbikes": "motorbike",
         "airplanes": "airplane",
     }
+    mirror = "caltech-101.zip"
     sources = (
         Source(
             ("https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",),

@@ -13,6 +13,7 @@ class DescribableTextures(FewShotBenchmark):
     split_file = "split_zhou_DescribableTextures.json"
     example = "banded/banded_0002.jpg"
     published = Counts(47, 2820, 1128, 1692)
+    mirror = "dtd.zip"
     sources = (
         Source(
             ("https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",),

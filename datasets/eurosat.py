@@ -25,6 +25,7 @@ class EuroSAT(FewShotBenchmark):
         "Residential": "Residential Buildings",
         "SeaLake": "Sea or Lake",
     }
+    mirror = "eurosat.zip"
     sources = (
         Source(
             (

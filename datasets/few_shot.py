@@ -10,6 +10,7 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from dassl.data.datasets import subset_labels
 from dassl.utils import user_cache, write_json
 from datasets.pickles import read_pickled
 from datasets.split_file import Item, Split
@@ -66,9 +67,7 @@ def _draw(items: Sequence[Item], shots: int, rng: random.Random) -> list[Item]:
 def subsample_classes(split: Split, subset: str) -> Split:
     """Keep ``all`` classes, ``base`` (the first ceil(n/2) labels) or ``new`` (the rest), labelled from 0."""
     labels = sorted({item.label for items in split.values() for item in items})
-    half = (len(labels) + 1) // 2
-    kept = {"all": labels, "base": labels[:half], "new": labels[half:]}[subset]
-    renamed = {label: new for new, label in enumerate(kept)}
+    renamed = {labels[old]: new for new, old in enumerate(subset_labels(subset, len(labels)))}
     return {
         part: [item._replace(label=renamed[item.label]) for item in items if item.label in renamed]
         for part, items in split.items()

@@ -20,6 +20,7 @@ class FGVCAircraft(FewShotBenchmark):
     lists = ("variants.txt", *_LISTS.values())
     example = "0034309.jpg"
     published = Counts(100, 3334, 3333, 3333)
+    mirror = "fgvc_aircraft.zip"
     sources = (
         Source(
             ("https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz",),

@@ -13,6 +13,7 @@ class Food101(FewShotBenchmark):
     split_file = "split_zhou_Food101.json"
     example = "apple_pie/1005649.jpg"
     published = Counts(101, 50500, 20200, 30300)
+    mirror = "food101.zip"
     sources = (
         Source(
             ("http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",),

@@ -13,6 +13,7 @@ class ImageNetA(ImageNetShift):
     example = "n01498041/"
     published = Counts(200, 0, 0, 7500)
     whole = False
+    mirror = "imagenet-adversarial.zip"
     sources = (
         Source(("https://people.eecs.berkeley.edu/~hendrycks/imagenet-a.tar",), {"imagenet-a": "imagenet-a"}),
         CLASSNAMES,

@@ -12,6 +12,7 @@ class ImageNetR(ImageNetShift):
     image_dir = "imagenet-r"
     published = Counts(200, 0, 0, 30000)
     whole = False
+    mirror = "imagenet-rendition.zip"
     sources = (
         Source(("https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar",), {"imagenet-r": "imagenet-r"}),
         CLASSNAMES,

@@ -17,12 +17,14 @@ _SUBSET = 200  # classes of those that have not all 1,000
 class ImageNetShift(FewShotBenchmark):
     """Folders named like ImageNet's classes; labels follow their sorted names.
 
-    ``DATASET.NUM_SHOTS`` changes nothing: as upstream has it, the test images stand in for training images.
+    As upstream has it, ``DATASET.NUM_SHOTS`` and ``DATASET.SUBSAMPLE_CLASSES`` change nothing: the test
+    images stand in for training images, and all classes are tested.
     """
 
     lists = ("classnames.txt",)
     example = "n01440764/"
     test_only = True
+    has_halves = False
     whole = True  # has all classes of classnames.txt, not 200 of them
 
     @classmethod

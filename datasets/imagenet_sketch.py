@@ -12,4 +12,5 @@ class ImageNetSketch(ImageNetShift):
     image_dir = "images"
     published = Counts(1000, 0, 0, 50889)
     origin = "described at https://github.com/HaohanWang/ImageNet-Sketch"
+    mirror = "imagenet-sketch.zip"
     sources = (Source((drive("1Mj0i5HBthqH1p_yeXzsg22gZduvgoNeA"),), {"sketch": "images"}), CLASSNAMES)

@@ -17,6 +17,7 @@ class ImageNetV2(ImageNetShift):
     image_dir = "imagenetv2-matched-frequency-format-val"
     example = "0/"
     published = Counts(1000, 0, 0, 10000)
+    mirror = "imagenetv2.zip"
     sources = (
         Source(
             (

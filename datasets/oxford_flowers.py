@@ -22,6 +22,7 @@ class OxfordFlowers(FewShotBenchmark):
     split_file = "split_zhou_OxfordFlowers.json"
     example = "image_00001.jpg"
     published = Counts(102, 4093, 1633, 2463)
+    mirror = "oxford_flowers.zip"
     sources = (
         Source((f"{_HOME}/102flowers.tgz",), {"jpg": "jpg"}, "md5:52808999861908f626f3c1f4e79d11fa"),
         Source(

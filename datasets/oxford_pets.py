@@ -30,6 +30,7 @@ class OxfordPets(FewShotBenchmark):
     split_file = "split_zhou_OxfordPets.json"
     example = "Abyssinian_1.jpg"
     published = Counts(37, 2944, 736, 3669)
+    mirror = "oxford_pets.zip"
     sources = (
         Source((f"{_HOME}/images.tar.gz",), {"images": "images"}, "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c"),
         Source(

@@ -6,7 +6,8 @@
     python -m datasets.prepare Folder --data path/to/images --check --deep
 
 Without --check, what is missing is downloaded first, as far as it may be; the rest is named, with the folder
-that it goes to. Interrupted downloads go on where they stopped.
+that it goes to. Interrupted downloads go on where they stopped. What the original homes of a data set do not
+give is taken from a mirror of the benchmark; --source mirror asks that one alone, --source original never.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import errno
 import fcntl
 import logging
 import random
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,14 +30,17 @@ from dassl.utils import write_json
 from dassl.utils.registry import suggestion
 from datasets.benchmark import FewShotBenchmark, in_words
 from datasets.check import check
-from datasets.fetch.download import DownloadError, download
-from datasets.fetch.extract import BrokenArchive, place
-from datasets.fetch.sources import Source
+from datasets.fetch.download import verify
+from datasets.fetch.obtain import has, leftovers, obtain, remove
+from datasets.fetch.sources import MIRROR, Source, on_mirror
+from datasets.fetch.transfer import DownloadError
 from datasets.few_shot import meant_to_stay
-from datasets.missing import by_hand, is_there
+from datasets.missing import is_there
 from datasets.split_rules import SPLIT_SEED
 
 log = logging.getLogger("datasets.prepare")
+
+SOURCES = ("any", "original", "mirror")
 
 _CONFIGS = Path(__file__).resolve().parent.parent / "configs" / "datasets"
 
@@ -66,79 +69,85 @@ def find(name: str) -> list[type[FewShotBenchmark]]:
     return [by_lower[name.lower()]]
 
 
-def prepare(cls: type[FewShotBenchmark], folder: Path, make_split: bool = False) -> None:
+def prepare(cls: type[FewShotBenchmark], folder: Path, make_split: bool = False, source: str = "any") -> None:
     """Fetch what is missing of a data set in ``folder``.
 
     Args:
         cls: the data set.
         folder: where it goes.
         make_split: make a missing split file by upstream's rule instead of fetching upstream's.
+        source: one of `SOURCES`: the places that ``cls.sources`` name, the mirror, or any: first these, then
+            the mirror.
 
     Raises:
         OSError: a download failed, no space is left, or the folder cannot be written to.
-        ValueError: a downloaded file is not what it should be.
+        ValueError: a downloaded file is not what it should be, or the data set is not on the mirror.
     """
     wanted = [s for s in cls.sources if not (make_split and cls.split_file in s.files.values())]
+    fetched = [*wanted, on_mirror(cls.mirror, ())] if cls.mirror else wanted
     path = folder / cls.split_file
     make_split = make_split and bool(cls.split_file) and not path.exists()
-    if all(_has(folder, source) for source in wanted) and not make_split:
-        _tidy(folder, wanted)
+    if all(has(folder, each) for each in wanted) and not make_split:
+        _tidy(folder, fetched)
         return
+    if source == "mirror" and not cls.mirror:
+        raise ValueError(f"{cls.__name__} is not on the mirror {MIRROR}: leave --source mirror away")
     with only_one(folder):
-        for left in folder.glob(".unpacking-*"):  # of a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        failures = []
-        for source in wanted:
-            if not _has(folder, source):  # another run may have fetched it meanwhile
-                try:
-                    _fetch(source, folder)
-                except DownloadError as error:  # the other files may be had
-                    failures.append(str(error))
+        remove(leftovers(folder, []))  # of a run that was killed
+        failures = {} if source == "mirror" else _from_sources(wanted, folder)
+        if cls.mirror and source != "original":
+            failures = _from_mirror(cls, folder, wanted, failures)
         if failures:
-            raise DownloadError("\n".join(failures))
+            raise DownloadError("\n".join(dict.fromkeys(failures.values())))
+        remove(leftovers(folder, fetched))  # of addresses that did not give all
         if make_split and not path.exists():
             write_json(cls.make_split(folder, random.Random(SPLIT_SEED)), str(path))
             log.warning("%s was made here: figures cannot be compared with published ones", path)
 
 
-def _has(folder: Path, source: Source) -> bool:
-    return all((folder / target).exists() for target in source.files.values())
+def _from_sources(sources: Sequence[Source], folder: Path) -> dict[str, str]:
+    """Fetch what is missing; why it can't be, by what then is missing."""
+    failures = {}
+    for source in sources:
+        if not has(folder, source):  # another run may have fetched it meanwhile
+            try:
+                obtain(source, folder)
+            except DownloadError as error:  # the other files may be had
+                failures.update(dict.fromkeys(source.files.values(), str(error)))
+    return failures
+
+
+def _from_mirror(
+    cls: type[FewShotBenchmark], folder: Path, sources: Sequence[Source], failures: dict[str, str]
+) -> dict[str, str]:
+    """Fetch what the data set is read from and still lacks; the failures that are left.
+
+    Raises:
+        OSError, ValueError: as `prepare`.
+    """
+    lacking = [source for source in sources if not has(folder, source)]
+    needed = {str(path.relative_to(folder)) for path in cls.needed(folder)}
+    given = {target: source for source in lacking for target in source.files.values() if target in needed}
+    wanted = [target for target in given if not (folder / target).exists()]
+    if not wanted:
+        return failures
+    for reason in dict.fromkeys(failures.values()):
+        log.warning("%s\n  so the mirror is tried", reason)
+    try:
+        obtain(on_mirror(cls.mirror, wanted), folder)
+        for target in wanted:
+            if not given[target].is_archive:
+                verify(folder / target, given[target].checksum)
+    except DownloadError as error:
+        failures = {**failures, cls.mirror: str(error)}
+    return {name: reason for name, reason in failures.items() if not (folder / name).exists()}
 
 
 def _tidy(folder: Path, sources: list[Source]) -> None:
     """Remove what a run left that was killed after its last file was there: gigabytes, possibly."""
-    names = [".unpacking-", *(_archive(folder, source).name for source in sources)]
-    left = [path for path in folder.glob(".*") if path.name.startswith(tuple(names))]
-    if left:
+    if left := leftovers(folder, sources):
         with suppress(OSError), only_one(folder):  # the data set is complete, also where it is read-only
-            for path in left:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _archive(folder: Path, source: Source) -> Path:
-    """Where a download goes before its parts are placed."""
-    name = "-".join(Path(target).name for target in source.files.values())[:60]
-    return folder / f".{name}.download"
-
-
-def _fetch(source: Source, folder: Path) -> None:
-    archive = _archive(folder, source)
-    targets = ", ".join(source.files.values())
-    if not archive.exists():
-        log.info("fetching %s from %s", targets, source.urls[0])
-        try:
-            download(source.urls, archive, source.checksum, source.is_archive)
-        except DownloadError as error:
-            reasons = "".join(f"\n  {line}" for line in str(error).splitlines())
-            raise DownloadError(
-                f"{targets} cannot be fetched:{reasons}\n  by hand: {by_hand(source, folder)}"
-            ) from error
-    try:
-        place(archive, source.files, folder, source.inner)
-    except BrokenArchive as error:
-        archive.unlink()
-        raise BrokenArchive(f"{error}; it was removed, and the same command fetches it anew") from error
-    archive.unlink()
+            remove(left)
 
 
 @contextmanager
@@ -198,12 +207,22 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--make-split", action="store_true", help="make a missing split file by upstream's rule"
     )
+    parser.add_argument(
+        "--source",
+        choices=SOURCES,
+        default="any",
+        help="where files come from (default: any, originals first)",
+    )
     parser.add_argument("--list", action="store_true", help="list the data sets")
     args = parser.parse_args(argv)
     if not args.names and not args.list:
         parser.error("name a data set, or give --list")
     if args.check and args.make_split:
         parser.error("--check only looks, --make-split makes a file: give one of them")
+    if args.source != "any" and args.check:
+        parser.error("--check only looks, --source says what to fetch from: give one of them")
+    if args.source == "mirror" and args.make_split:
+        parser.error("--make-split needs the original lists, the mirror has the splits: give one of them")
     return args
 
 
@@ -220,7 +239,7 @@ def run(args: argparse.Namespace) -> bool:
         if not args.check:
             try:
                 cls.make(folder)
-                prepare(cls, folder, args.make_split)
+                prepare(cls, folder, args.make_split, args.source)
             except (OSError, ValueError) as error:
                 # without the number that Python puts before a message of ours
                 ours = isinstance(error, OSError) and error.filename is None and error.strerror

@@ -29,6 +29,7 @@ class StanfordCars(FewShotBenchmark):
         "the original home is often away: "
         "https://www.kaggle.com/datasets/jessicali9530/stanford-cars-dataset holds the two folders of images"
     )
+    mirror = "stanford_cars.zip"
     sources = (
         Source(
             (f"{_HOME}/car196/cars_train.tgz",),

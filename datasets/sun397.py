@@ -23,6 +23,7 @@ class SUN397(FewShotBenchmark):
     split_file = "split_zhou_SUN397.json"
     example = "a/abbey/sun_aaalbzqrimafwbiv.jpg"
     published = Counts(397, 15880, 3970, 19850)
+    mirror = "sun397.zip"
     sources = (
         Source(
             ("http://vision.princeton.edu/projects/2010/SUN/SUN397.tar.gz",),

@@ -25,6 +25,7 @@ class UCF101(FewShotBenchmark):
     split_file = "split_zhou_UCF101.json"
     example = "Apply_Eye_Makeup/v_ApplyEyeMakeup_g01_c01.jpg"
     published = Counts(101, 7639, 1898, 3783)
+    mirror = "ucf101.zip"
     sources = (
         Source((drive("10Jqome3vtUA2keJkNanAiFpgbyC9Hc2O"),), {"UCF-101-midframes": "UCF-101-midframes"}),
         on_drive(

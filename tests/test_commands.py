@@ -162,7 +162,7 @@ def test_new_classes_have_the_students_accuracy_and_nothing_is_trained(checkout:
     words = f"--eval-only --model-dir {STUDENT} --output-dir bare"
     run(checkout, re.sub(r"--output-dir \S+", words, FIRST))
     (student,) = results(checkout / "bare")
-    assert (student["split"], student["metrics"]["total"]) == ("test", 9)
+    assert (student["split"], student["subsample_classes"], student["metrics"]["total"]) == ("test", "new", 9)
     assert student["metrics"] == ours["metrics"]
 
 

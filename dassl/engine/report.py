@@ -14,6 +14,7 @@ import torch
 from yacs.config import CfgNode
 
 from dassl.config import config_hash
+from dassl.data.datasets import DatasetBase, chosen_subset
 from dassl.utils import atomic_path, git_commit, mkdir_if_missing
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 def append_result(
     cfg: CfgNode,
-    dataset: str,
+    dataset: DatasetBase,
     split: str,
     epoch: int | None,
     results: Mapping[str, float],
@@ -29,14 +30,14 @@ def append_result(
 ) -> None:
     """Append a line to ``<OUTPUT_DIR>/results.jsonl``.
 
-    ``dataset`` is its name; ``epoch`` epochs of training lie behind the weights, None when unknown;
-    ``origin`` says what is known of where they come from.
+    ``epoch`` epochs of training lie behind the weights, None when unknown; ``origin`` has what else is known
+    of them, and of the classes where those are not what ``cfg`` says.
     """
     record = {
         "method": cfg.TRAINER.NAME,
-        "dataset": dataset,
+        "dataset": dataset.name,
         "split": split,
-        "subsample_classes": cfg.DATASET.SUBSAMPLE_CLASSES,
+        "subsample_classes": chosen_subset(cfg, dataset),
         "shots": cfg.DATASET.NUM_SHOTS,
         "seed": cfg.SEED,
         "epoch": epoch,

@@ -242,12 +242,12 @@ class SimpleTrainer(TrainerBase):
             recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
-        origin = self.result_origin()
-        append_result(self.cfg, self.dm.dataset.name, split, self.epochs_trained, results, origin)
+        origin = self.result_origin(split)
+        append_result(self.cfg, self.dm.dataset, split, self.epochs_trained, results, origin)
         return next(iter(results.values()))
 
-    def result_origin(self) -> dict[str, str]:
-        """What results say of the weights that they are of: ``selected_on``, where epochs were compared."""
+    def result_origin(self, split: str) -> dict[str, str]:
+        """What results on ``split`` say of their weights: ``selected_on``, where epochs were compared."""
         return {"selected_on": self.selected_on} if self.selected_on else {}
 
     def test_batches(self, loader: Any) -> Any:

@@ -29,7 +29,7 @@ def download(urls: tuple[str, ...], path: Path, checksum: str = "", is_archive: 
         for _ in range(TRIES):
             try:
                 part = _fetch(url, path, go_on=bool(checksum) or is_archive)
-                _verify(part, checksum)
+                verify(part, checksum)
                 part.replace(path)
                 stamp_of(part).unlink(missing_ok=True)
                 return
@@ -53,7 +53,8 @@ def _fetch(url: str, path: Path, go_on: bool) -> Path:
     return part
 
 
-def _verify(path: Path, checksum: str) -> None:
+def verify(path: Path, checksum: str) -> None:
+    """Remove a file with another checksum than this one ("": not checked), and raise a `DownloadError`."""
     if not checksum:
         return
     kind, _, wanted = checksum.partition(":")

@@ -9,17 +9,22 @@ import tarfile
 import uuid
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from datasets.fetch.transfer import full_disk_explained
+
+UNPACKING = ".unpacking-"  # begins the names of folders that are removed when their files are placed
 
 
 class BrokenArchive(ValueError):
     """What was downloaded is no archive, or not all of one."""
 
 
-def place(archive: Path, files: Mapping[str, str], folder: Path, inner: str = "") -> None:
+def place(
+    archive: Path, files: Mapping[str, str], folder: Path, inner: str = "", anywhere: bool = False
+) -> None:
     """Move parts of an archive to their places under ``folder``; each appears whole or not at all.
 
     Args:
@@ -27,16 +32,20 @@ def place(archive: Path, files: Mapping[str, str], folder: Path, inner: str = ""
         files: path inside of the archive -> path under ``folder``.
         folder: the data set's folder.
         inner: an archive inside of ``archive``, of which ``files`` are then parts.
+        anywhere: paths inside of the archive may have folders before them, see `located`.
 
     Raises:
         BrokenArchive: it cannot be read.
         ValueError: a part is missing in it, or it would write outside of the folder.
         OSError: no space left, or ``folder`` cannot be written to.
     """
-    temporary = folder / f".unpacking-{uuid.uuid4().hex}"
+    temporary = folder / f"{UNPACKING}{uuid.uuid4().hex}"
     with full_disk_explained(temporary, lambda: 0):
         try:
             temporary.mkdir(parents=True)
+            if anywhere:
+                places = located(_names(archive), files)
+                files = {places.get(name, name): target for name, target in files.items()}
             _place(archive, files, folder, inner, temporary)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -58,6 +67,32 @@ def _place(archive: Path, files: Mapping[str, str], folder: Path, inner: str, te
         _move(temporary / name, folder / target)
 
 
+def located(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
+    """Where files and folders that are called ``wanted`` lie in an archive; of several, nearest to its top.
+
+    Args:
+        names: paths in the archive.
+    """
+    files = {PurePosixPath(name) for name in names}
+    paths = {str(path) for file in files for path in (file, *file.parents)}
+    nearest = sorted(paths, key=lambda path: (path.count("/"), path))
+    places = {}
+    for name in wanted:
+        if found := next((path for path in nearest if path == name or path.endswith(f"/{name}")), None):
+            places[name] = found
+    return places
+
+
+def _names(archive: Path) -> list[str]:
+    """The paths in an archive."""
+    with _broken_explained(archive):
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as bundle:
+                return bundle.namelist()
+        with tarfile.open(archive) as tape:
+            return tape.getnames()
+
+
 def _move(source: Path, target: Path) -> None:
     """Rename, over an older file but never over a folder that is there."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +101,7 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _unpack(archive: Path, wanted: list[str], folder: Path) -> None:
-    try:
+    with _broken_explained(archive):
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as bundle:
                 for entry in bundle.infolist():
@@ -80,6 +115,13 @@ def _unpack(archive: Path, wanted: list[str], folder: Path) -> None:
                 if _is_wanted(name, wanted):
                     _refuse_outside(name, archive)
                     tape.extract(member, folder, filter="data")
+
+
+@contextmanager
+def _broken_explained(archive: Path) -> Iterator[None]:
+    """Make of the readers' errors a `BrokenArchive`, or a ``ValueError`` where a member is refused."""
+    try:
+        yield
     except tarfile.FilterError as error:
         raise ValueError(f"{archive} is refused: {error}") from error
     except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:

@@ -6,6 +6,8 @@ import http.client
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from datasets.fetch.transfer import (
@@ -34,14 +36,26 @@ def fetch_from_web(url: str, part: Path, name: str) -> None:
         LineBroken: it gave only a part of it.
         OSError: ``part`` cannot be written.
     """
-    try:
+    with errors_explained():
         _fetch(url, part, name)
+
+
+@contextmanager
+def errors_explained() -> Iterator[None]:
+    """Make of a connection's errors a `DownloadError`, or a `LineBroken` where another try may help."""
+    try:
+        yield
     except urllib.error.HTTPError as error:
         raise DownloadError(str(error)) from error
     except urllib.error.URLError as error:
         raise DownloadError(f"no connection: {error.reason}") from error
     except (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         raise LineBroken(f"the line broke ({error!r})") from error
+
+
+def request_for(url: str) -> urllib.request.Request:
+    """A request that some servers would refuse without a browser's name."""
+    return urllib.request.Request(url, headers={"User-Agent": "Mozilla/5.0 (datasets.prepare)"})
 
 
 def stamp_of(part: Path) -> Path:
@@ -52,7 +66,7 @@ def stamp_of(part: Path) -> Path:
 def _fetch(url: str, part: Path, name: str) -> None:
     have = size_of(part)
     known_url, _, known_tag = _read_stamp(part).partition("\n")
-    request = urllib.request.Request(url, headers={"User-Agent": "Mozilla/5.0 (datasets.prepare)"})
+    request = request_for(url)
     if have and known_url == url:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", known_tag)

@@ -32,6 +32,20 @@ def test_too_long_is_an_error_that_shows_the_text_or_is_cut() -> None:
     assert cut[-1] == 49407 and cut[0] == 49406
 
 
+def test_words_for_people() -> None:
+    tokenizer = default_tokenizer()
+    ids = tokenizer.encode("a photo of antidisestablishmentarianism!")
+    shown = [tokenizer.word(token) for token in ids]
+    assert shown == ["a", "photo", "of", "anti…", "dise…", "stab…", "lish…", "ment…", "arianism", "!"]
+    assert [tokenizer.word(token) for token in (49406, 49407)] == ["<|startoftext|>", "<|endoftext|>"]
+    everything = [tokenizer.word(token) for token in range(49408)]
+    assert all(word.isprintable() and word.strip() == word != "" for word in everything)
+    ends = [token for token in range(49406) if tokenizer.decoder[token].endswith("</w>")]
+    texts = {token: tokenizer.decode([token])[:-1] for token in ends}
+    plain = [token for token, text in texts.items() if text.isascii() and text.isprintable() and text.strip()]
+    assert len(plain) > 30000 and all(everything[token] == texts[token] for token in plain)
+
+
 def test_golden_tokens(golden: Path) -> None:
     record = json.loads((golden / "rec/tokenizer.json").read_text())
     ids = np.load(golden / "rec/tokenizer.npz")["ids"]

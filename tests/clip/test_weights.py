@@ -63,6 +63,22 @@ def test_architecture_is_inferred_for_resnets() -> None:
     assert clip.build_model(CLIP.create(arch).state_dict(), "quick_gelu").arch == arch
 
 
+def test_the_token_embedding_alone(tiny_clip: CLIP, tiny_clip_file: Path, tmp_path: Path) -> None:
+    words = tiny_clip.token_embedding.weight
+    assert torch.equal(clip.load_token_embedding(tiny_clip_file), words)
+    for prefix in ("", "module.", "text."):  # nothing tells the activation, which is not needed
+        state = {f"{prefix}token_embedding.weight": words.half(), f"{prefix}proj": words[:2]}
+        torch.save(state, tmp_path / "other.pt")
+        found = clip.load_token_embedding(tmp_path / "other.pt")
+        assert found.dtype == torch.float32 and torch.equal(found, words.half().float()), prefix
+    for state in ({"proj": words}, {"token_embedding.weight": words[1:]}):
+        torch.save(state, tmp_path / "foreign.pt")
+        with pytest.raises(ValueError, match=r"foreign\.pt holds no token embedding of the 49,408 tokens"):
+            clip.load_token_embedding(tmp_path / "foreign.pt")
+    with pytest.raises(FileNotFoundError, match="ViT-B/16"):
+        clip.load_token_embedding(tmp_path / "nowhere.pt")
+
+
 def test_truncated_file_is_named(tiny_clip_file: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.pt"
     broken.write_bytes(tiny_clip_file.read_bytes()[:100_000])

@@ -10,7 +10,7 @@ import torch
 
 from dassl.engine.resume import RESUME_FILE
 from dassl.utils import load_checkpoint
-from tests.dassl.tiny import TinyCoOp, let_die, tiny_cfg, tiny_trainer, write_images
+from tests.dassl.tiny import TinyCoOp, TinyImages, let_die, tiny_cfg, tiny_trainer, write_images
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED = -9
@@ -72,6 +72,16 @@ def test_end_to_end(finished, images):
     assert logits["impath"][0] == "0_0.png" and logits["classnames"].tolist() == ["r", "g", "b"]
     assert record["metrics"]["correct"] == correct and record["metrics"]["total"] == 9
     assert record["metrics"]["accuracy"] == pytest.approx(100 * correct / 9, abs=1e-12)
+
+
+def test_a_result_says_which_classes_were_tested(images, tmp_path, monkeypatch):
+    """All of a data set without halves, whatever the setting says."""
+    words = ("DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", 1)
+    for has_halves, expected in ((True, "base"), (False, "all")):
+        monkeypatch.setattr(TinyImages, "has_halves", has_halves)
+        tiny_trainer(tmp_path / expected, images, *words).train()
+        (line,) = (tmp_path / expected / "results.jsonl").read_text().splitlines()
+        assert json.loads(line)["subsample_classes"] == expected
 
 
 def test_a_seed_reproduces(finished, images, tmp_path):

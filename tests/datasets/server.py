@@ -39,27 +39,27 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(404)
             return
         wanted = wanted if self.server.has_ranges else None
-        start = int(wanted.removeprefix("bytes=")[:-1]) if wanted else 0
+        first, _, last = wanted.removeprefix("bytes=").partition("-") if wanted else ("0", "", "")
+        start, end = int(first), min(int(last) + 1, len(content)) if last else len(content)
         if (
             wanted
             and self.server.heeds_if_range
             and self.headers.get("If-Range") not in (None, self.server.tag)
         ):
-            start, wanted = 0, None
+            start, end, wanted = 0, len(content), None
         if wanted and start >= len(content):
             self.answer(416, {"Content-Length": "0", "Content-Range": f"bytes */{len(content)}"})
             return
         name = "" if self.path[1:] in self.server.pages else self.server.name
         headers = {
             "Content-Type": "text/html" if self.path[1:] in self.server.pages else "application/octet-stream",
-            "Content-Length": str(len(content) - start),
+            "Content-Length": str(end - start),
             "ETag": self.server.tag,
             "Content-Disposition": name and f'attachment; filename="{name}"',
-            "Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}" if wanted else "",
+            "Content-Range": f"bytes {start}-{end - 1}/{len(content)}" if wanted else "",
         }
         self.answer(206 if wanted else 200, headers)
-        end = len(content)
-        if self.server.break_after:
+        if 0 < self.server.break_after < end - start:
             end, self.server.break_after = start + self.server.break_after, 0
         if self.server.hold_after:
             begin, start, self.server.hold_after = start, start + self.server.hold_after, 0

@@ -198,6 +198,30 @@ def test_shifted_imagenets(cls: type[FewShotBenchmark], tmp_path: Path, images: 
     assert [i.label for i in dataset.test[:3]] == [0, 0, 1]
 
 
+@pytest.mark.parametrize("cls", SHIFTS)
+def test_shifted_imagenets_have_no_halves(
+    cls: type[FewShotBenchmark], tmp_path: Path, images: Placeholders, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As upstream: whatever DATASET.SUBSAMPLE_CLASSES says, which is then said."""
+    make_shift(cls, tmp_path, images)
+    whole = cls(config(tmp_path))
+    assert "SUBSAMPLE_CLASSES" not in caplog.text
+    for subset in ("base", "new"):
+        caplog.clear()
+        dataset = cls(config(tmp_path, subset=subset))
+        assert dataset.classnames == whole.classnames and dataset.test == whole.test
+        assert dataset.train_x == whole.train_x and dataset.train_full == whole.train_full
+        assert f"DATASET.SUBSAMPLE_CLASSES {subset} has no effect on {cls.__name__}" in caplog.text
+    with pytest.raises(ValueError, match="'old'; it must be one of all, base, new"):
+        cls(config(tmp_path, subset="old"))
+
+
+def test_imagenet_has_halves(tmp_path: Path, images: Placeholders, caplog: pytest.LogCaptureFixture) -> None:
+    make_imagenet(tmp_path, images)
+    assert ImageNet(config(tmp_path, 1, "base")).classnames[-1] == "thing 499"
+    assert "has no effect" not in caplog.text
+
+
 def test_numbered_folders_are_counted_not_sorted(tmp_path: Path, images: Placeholders) -> None:
     folder = make_shift(ImageNetV2, tmp_path, images)
     dataset = ImageNetV2(config(tmp_path))

@@ -267,7 +267,7 @@ def test_failed_downloads_are_said_and_counted(
     def fail(*args: Any) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(module, "download", fail)
+    monkeypatch.setattr(module, "obtain", fail)
     assert main(["dtd", "digits", "--data", str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert "DescribableTextures: NOT complete" in out

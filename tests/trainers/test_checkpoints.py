@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from datasets.eurosat import EuroSAT
+
 Build = Callable[..., Any]
 FP32 = ("TRAINER.COOP.PREC", "fp32", "TRAINER.COOP.N_CTX", "4", "TEST.NO_TEST", "True")
 
@@ -129,6 +131,19 @@ def test_weights_can_change_at_evaluation_but_not_the_variant(
     torch.testing.assert_close(shown("new", "TRAINER.DPC.DECOUPLING", "False"), shown("base"), **CLOSE)
     with pytest.raises(ValueError, match=rf"set TRAINER\.DPC\.VARIANT {reading}"):
         shown("base", "TRAINER.DPC.VARIANT", "released")
+
+
+def test_a_data_set_without_halves_has_no_source_classes_where_a_checkpoint_says_nothing(
+    build: Build, coop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a shifted ImageNet under an original checkpoint: "base" means all of its classes, which get w_n."""
+    trained = Trained(build, coop, tmp_path / "dpc", "direct")
+    change(tmp_path / "dpc", lambda checkpoint: checkpoint.pop("classnames"))
+    base, new = 0.2 * trained.parallel + 0.8 * trained.tuned, trained.tuned
+    torch.testing.assert_close(trained.shown("base"), base, **CLOSE)
+    monkeypatch.setattr(EuroSAT, "has_halves", False)
+    for subset in ("base", "new", "all"):
+        torch.testing.assert_close(trained.shown(subset), new, **CLOSE)
 
 
 @pytest.mark.parametrize("reading", ["paper", "direct", "released"])

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from datasets.eurosat import EuroSAT
+
 Build = Callable[..., Any]
 
 
@@ -64,6 +66,17 @@ def test_trains_on_all_classes_and_tests_those_that_are_asked_for(
     result = json.loads((Path(trainer.output_dir) / "results.jsonl").read_text())
     assert result["metrics"]["total"] == images
     assert trainer._text_features.shape[0] == names
+
+
+def test_a_data_set_without_halves_is_tested_on_all_classes(
+    student: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EuroSAT, "has_halves", False)
+    trainer = student("DATASET.SUBSAMPLE_CLASSES", "base")
+    trainer.test()
+    result = json.loads((Path(trainer.output_dir) / "results.jsonl").read_text())
+    assert result["metrics"]["total"] == 18 and trainer._text_features.shape[0] == 6
+    assert result["subsample_classes"] == "all"
 
 
 def statistics(trainer: Any) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ trainer.py    the steps of training and evaluation, and the hooks that a method 
 scope.py      which classes a run is on
 door.py       CLIP and checkpoints coming in
 templates.py  hand-written prompts
+words.py      the words that a learned context is near
 """
 
 from trainers.core.model import PromptedCLIP, View, encode_prompts

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
-SUBSETS = ("all", "base", "new")
+from dassl.data.datasets import chosen_subset, subset_labels
 
 
 class TunedOn(NamedTuple):
@@ -38,6 +38,7 @@ class Scope:
         subset: all, base or new, ``DATASET.SUBSAMPLE_CLASSES``.
         is_source: whether the data set is the one that the cross-dataset protocols tune on.
         first: index of the first class among all for which there are prompts.
+        has_halves: whether the classes are divided into base and new ones at all.
     """
 
     dataset: str
@@ -46,26 +47,32 @@ class Scope:
     subset: str
     is_source: bool = False
     first: int = 0
+    has_halves: bool = True
 
     @classmethod
     def of(cls, cfg: CN, dataset: Any) -> Scope:
         """The scope of a run under ``cfg`` on a data set with ``name`` and ``classnames``."""
         is_source = getattr(dataset, "is_source", False)
-        subset = cfg.DATASET.SUBSAMPLE_CLASSES
-        return cls(dataset.name, cfg.DATASET.NAME, tuple(dataset.classnames), subset, is_source)
+        return cls(
+            dataset.name,
+            cfg.DATASET.NAME,
+            tuple(dataset.classnames),
+            chosen_subset(cfg, dataset),
+            is_source,
+            has_halves=getattr(dataset, "has_halves", True),
+        )
 
     def half(self, subset: str) -> Scope:
-        """The base classes of a scope of all classes (the first half, rounded up), the new ones, or all.
+        """The base classes of a scope of all classes, the new ones, or all; all where there are no halves.
 
         Raises:
             ValueError: ``subset`` is none of these.
         """
-        if subset not in SUBSETS:
-            choices = ", ".join(SUBSETS)
-            raise ValueError(f"DATASET.SUBSAMPLE_CLASSES is {subset!r}; it must be one of {choices}")
-        base = -(-len(self.names) // 2)
-        start, end = {"all": (0, len(self.names)), "base": (0, base), "new": (base, len(self.names))}[subset]
-        return replace(self, names=self.names[start:end], subset=subset, first=self.first + start)
+        labels = subset_labels(subset, len(self.names))
+        if not self.has_halves:
+            return self
+        names = self.names[labels.start : labels.stop]
+        return replace(self, names=names, subset=subset, first=self.first + labels.start)
 
     def indices(self) -> Tensor:
         """Indices of these classes among all for which there are prompts, [C]."""

@@ -215,10 +215,10 @@ class PromptTrainer(CLIPTrainer):
         self.start_test(split)
         return super().test(split)
 
-    def result_origin(self) -> dict[str, str]:
-        """Also ``tuned_on``, the data set that the prompts were tuned on, where that is known."""
+    def result_origin(self, split: str) -> dict[str, str]:
+        """Also which classes were tested, and ``tuned_on``, the prompts' data set, where that is known."""
         known = {"tuned_on": self.tuned_on.dataset} if self.tuned_on else {}
-        return {**super().result_origin(), **known}
+        return {**super().result_origin(split), "subsample_classes": self.tested(split).subset, **known}
 
     @torch.no_grad()
     def start_test(self, split: str) -> None:

@@ -63,6 +63,7 @@ class DatasetBase:
     domains: Sequence[str] = ()  # names of the domains, if any
     template = "a photo of a {}."  # the hand-written prompt of a class name
     is_source = False  # the one that cross-dataset protocols tune on, all classes of it
+    has_halves = True  # DATASET.SUBSAMPLE_CLASSES chooses among its classes
 
     def __init__(
         self,

@@ -95,3 +95,17 @@ def test_the_scope_of_a_run() -> None:
     assert found == Scope("mine", "Folder", ("a", "b"), "new", True, 0)
     plain = Scope.of(cfg, SimpleNamespace(name="mine", classnames=["a", "b"]))
     assert not plain.is_source
+
+
+def test_the_scope_of_a_data_set_without_halves_is_all_of_it() -> None:
+    """Of a shifted ImageNet: where a checkpoint says nothing, no class of it is one of the source's."""
+    words = ["DATASET.NAME", "ImageNetA", "DATASET.SUBSAMPLE_CLASSES", "base"]
+    cfg = train.setup_cfg(train.parse_arguments(words))
+    found = Scope.of(cfg, SimpleNamespace(name="ImageNetA", classnames=["a", "b", "c"], has_halves=False))
+    assert found == Scope("ImageNetA", "ImageNetA", ("a", "b", "c"), "all", has_halves=False)
+    assert not found.is_within(None)
+    assert not found.is_within(TunedOn("ImageNet", ["a", "b", "c"]))
+    for subset in ("all", "base", "new"):
+        assert found.half(subset) == found
+    with pytest.raises(ValueError, match="'old'"):
+        found.half("old")
