@@ -20,18 +20,6 @@ from tests.conftest import ROOT
 
 PUBLIC = Path(__file__).parent / "public"  # the part of the records that every checkout has
 
-# See "The records' options here" in the golden README.
-_OPTIONS = {
-    "SPLE.BACK_CKPT_PATH": "TRAINER.DPC.BACKBONE_DIR",
-    "SPLE.BACK_CKPT_EPOCH": "TRAINER.DPC.BACKBONE_EPOCH",
-    "SPLE.STACK.WEIGHT": "TRAINER.DPC.WEIGHT_BASE",
-    "SPLE.STACK.WEIGHT_FOR_NEW": "TRAINER.DPC.WEIGHT_NEW",
-    "SPLE.INFER_TOPK": "TRAINER.DPC.TOPK",
-    "SPLE.PIC_LIB": None,
-    "SPLE.STACK.MODE": None,
-}
-_TRAINERS = {"StackSPLE_CoOp": "CoOp_DPC", "StackSPLE_PromptKD": "PromptKD_DPC"}
-
 
 @cache
 def manifest(golden: Path) -> dict[str, Any]:
@@ -60,28 +48,20 @@ def arguments(
     start = next(i for i, word in enumerate(words) if re.match(r"[A-Z]+\.", word))
     flags, options = words[:start], words[start:]
 
-    name = flags[flags.index("--trainer") + 1]
-    trainer = _TRAINERS.get(name, name)
-    flags[flags.index("--trainer") + 1] = trainer
-    at = flags.index("--config-file") + 1
-    flags[at] = str(ROOT / re.sub(r"SPLE/\w+", trainer, flags[at]))
-    at = flags.index("--dataset-config-file") + 1
-    flags[at] = str(ROOT / flags[at])
+    for name in ("--config-file", "--dataset-config-file"):
+        at = flags.index(name) + 1
+        flags[at] = str(ROOT / flags[at])
     if "--model-dir" in flags:
         at = flags.index("--model-dir") + 1
         if not Path(flags[at]).is_absolute():
             flags[at] = str(checkpoints(flags[at]))
 
-    pairs = zip(options[::2], options[1::2], strict=True)
-    ours = {_OPTIONS.get(key, key): value for key, value in pairs}
-    ours.pop(None, None)
+    ours = dict(zip(options[::2], options[1::2], strict=True))
     ours["MODEL.BACKBONE.PATH"] = str(weights["l14" if "ViT-L/14" in flags else "b16"])
     ours["TEST.SAVE_LOGITS"] = "True"
-    if trainer.startswith("PromptKD"):
+    if flags[flags.index("--trainer") + 1].endswith("PromptKD"):
         ours["TRAINER.PROMPTKD.TEACHER_PATH"] = str(weights["l14"])
         ours["TRAINER.PROMPTKD.TEACHER_DIR"] = str(checkpoints("teacher"))
-    if trainer != name:
-        ours["TRAINER.DPC.VARIANT"] = "released"
     return [*flags, "--output-dir", str(output), *(word for pair in ours.items() for word in pair)]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +62,22 @@ def read_library(path: str, dataset: Any) -> Pool:
         ) from error
     if lacking := [name for name in dataset.classnames if not images.get(name)]:
         raise ValueError(f"{_SETTING}: {path} has no images of {', '.join(lacking[:10])}")
+    listed = cache(_names_in)  # a folder is listed once, not asked for each of its images
     return {
-        label: [Datum(_find(image, dataset, path), label, classname=name) for image in images[name]]
+        label: [Datum(_find(image, dataset, listed, path), label, classname=name) for image in images[name]]
         for label, name in enumerate(dataset.classnames)
     }
 
 
-def _find(image: str, dataset: Any, path: str) -> str:
+def _names_in(folder: str) -> set[str]:
+    return set(os.listdir(folder)) if os.path.isdir(folder) else set()
+
+
+def _find(image: str, dataset: Any, listed: Callable[[str], set[str]], path: str) -> str:
     folders = (dataset.image_dir, dataset.dataset_dir)
-    for folder in folders:
-        if os.path.isfile(found := os.path.join(folder, image)):
-            return found
+    outside = os.path.isabs(image) or ".." in Path(image).parts
+    for folder in () if outside else folders:
+        parent, name = os.path.split(os.path.join(folder, image))
+        if name in listed(parent):
+            return os.path.join(parent, name)
     raise FileNotFoundError(f"{_SETTING}: {path} names {image!r}, which is not in {' or '.join(folders)}")
