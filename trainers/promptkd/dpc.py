@@ -35,9 +35,11 @@ _RELEASED = ReleasedStudent(**vars(replace(RELEASED, augments_negatives=False)))
 class PromptKD_DPC(DPC, PromptKD):
     """Dual teacher text prompts, student visual prompts and projection, on labelled images.
 
-    The reading of the released code is followed where it is sane: deep text prompts start from the
-    teacher's in every reading (the authors' start at random by mistake), and a random top-up never draws the
-    last class.
+    ``released`` follows the authors' code as far as its records reach, but for four things. Deep text *and*
+    visual prompts start from the tuned ones; theirs start at random, by mistake (a checkpoint of such a start
+    runs as there: MODEL.INIT_WEIGHTS). The teacher that ranks hard negatives has its tuned context; theirs
+    has "a photo of a". A random top-up never draws the last class. With TRAINER.MODAL cross, classes that P'
+    was not tuned on see w_n P' + (1 - w_n) P; theirs see P'.
     """
 
     OPTIONS = {"DPC": CN({"QUERY": "teacher"})}  # who ranks hard negatives: the frozen teacher or student
