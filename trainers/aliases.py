@@ -61,6 +61,9 @@ SETTINGS = {
     "TRAINER.PROMPTKD.CE_WEIGHT": Alias(reason=_UNREAD),
 }
 
+# settings that take text here, and a switch in another repository (KgCoOp's): what on and off mean
+SWITCHES = {"TRAINER.COOP.CTX_INIT": {True: "a photo of a", False: ""}}
+
 
 @dataclass
 class Door:
@@ -98,6 +101,12 @@ class Door:
                     logger.info("%s %s -> %s", old, value, alias.new)
                 else:
                     logger.info("%s %s is left out: %s", old, value, alias.reason or "it is so here")
+        for key, text in SWITCHES.items():
+            for value in _pop(tree, key.split(".")):
+                said = text[value] if isinstance(value, bool) else value
+                _put(tree, key.split("."), said)
+                if said != value:
+                    logger.info("%s %s -> %r", key, value, said)
         name = tree.get("TRAINER", {}).get("NAME")
         if name in TRAINERS:
             tree.TRAINER.NAME = TRAINERS[name]

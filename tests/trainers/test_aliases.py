@@ -65,6 +65,15 @@ def test_the_last_word_counts_whoever_says_it() -> None:
     assert settings("SPLE.STACK.WEIGHT", "0.2").TRAINER.DPC.WEIGHT_BASE == 0.2
 
 
+def test_kgcoops_switch_means_its_words() -> None:
+    def words(*options: str) -> str:
+        return settings(*options, trainer="KgCoOp", file="").TRAINER.COOP.CTX_INIT
+
+    assert words("TRAINER.COOP.CTX_INIT", "True") == "a photo of a"
+    assert words("TRAINER.COOP.CTX_INIT", "a sketch of a", "TRAINER.COOP.CTX_INIT", "False") == ""
+    assert words("TRAINER.COOP.CTX_INIT", "a sketch of a") == "a sketch of a"
+
+
 def test_our_own_names_keep_our_own_defaults() -> None:
     dpc = settings(trainer="CoOp_DPC", file="").TRAINER.DPC
     assert (dpc.WEIGHT_BASE, dpc.WEIGHT_NEW) == (None, 1e-6)
