@@ -11,6 +11,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 from yacs.config import CfgNode
 
+from dassl.config import complete
 from dassl.data.cache import ImageCache, ResizedImages
 from dassl.data.datasets import Datum
 from dassl.data.transforms import Compose, functional, seedable
@@ -42,6 +43,7 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
         is_train: bool = False,
         cache: ImageCache | None = None,
     ) -> None:
+        complete(cfg)
         self.cfg = cfg
         self.data_source = data_source
         self.transform = transform
@@ -84,6 +86,11 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
         if self.cfg.SEED < 0:
             # An unseeded run that is resumed has got its own random numbers back by now.
             self.seed = torch.initial_seed()
+
+    @property
+    def has_epochs(self) -> bool:
+        """Whether ``set_epoch`` has been called."""
+        return self._pass is not None
 
     def __len__(self) -> int:
         return len(self.data_source)

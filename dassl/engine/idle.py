@@ -14,7 +14,19 @@ from dassl.data.datasets import DATASET_REGISTRY
 logger = logging.getLogger(__name__)
 
 # Settings or groups of them that a trainer has no use for, unless it says so.
-OPTIONAL = ("MODEL.HEAD.NAME", "DATASET.TEMPLATE", "DATALOADER.RETURN_IMG0", "DATALOADER.TRAIN_U.")
+OPTIONAL = (
+    "MODEL.HEAD.",
+    "MODEL.BACKBONE.PRETRAINED",
+    "DATASET.TEMPLATE",
+    "DATASET.NUM_LABELED",
+    "DATASET.VAL_PERCENT",
+    "DATASET.ALL_AS_UNLABELED",
+    "DATASET.STL10_FOLD",
+    "DATASET.CIFAR_C_",
+    "DATALOADER.RETURN_IMG0",
+    "DATALOADER.TRAIN_U.",
+    "TRAIN.COUNT_ITER",
+)
 _OF_DOMAINS = ("DATASET.SOURCE_DOMAINS", "DATASET.TARGET_DOMAINS")
 _OF_SAMPLERS = {
     "DATALOADER.TRAIN_X.N_DOMAIN": "DomainSampler",
