@@ -107,10 +107,21 @@ class Classification(EvaluatorBase):
         return mean
 
     def _write_confusion_matrix(self, y_true: np.ndarray, y_pred: np.ndarray) -> None:
-        """Write ``cmat.npz``: ``counts`` [true class, predicted class] and ``classnames``."""
+        """Write the confusion matrix [true class, predicted class] twice.
+
+        ``cmat.npz`` holds ``counts`` and ``classnames`` of all classes. ``cmat.pt`` is Dassl's file: the
+        shares of each row, 0 where a class has no images, of the classes that occur. It is a tensor (float64)
+        here, an array in Dassl, which ``torch.load`` refuses unless it may execute the file.
+        """
         counts = np.zeros((len(self._lab2cname), len(self._lab2cname)), dtype=np.int64)
         np.add.at(counts, (y_true, y_pred), 1)
         path = os.path.join(self.cfg.OUTPUT_DIR, "cmat.npz")
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, counts=counts, classnames=np.array(list(self._lab2cname.values())))
+        occurring = np.union1d(y_true, y_pred)
+        seen = counts[np.ix_(occurring, occurring)]
+        shares = seen / np.maximum(seen.sum(axis=1, keepdims=True), 1)
+        path = os.path.join(self.cfg.OUTPUT_DIR, "cmat.pt")
+        with atomic_path(path) as temporary:
+            torch.save(torch.from_numpy(shares), temporary)
         print(f"Confusion matrix is saved to {path}")

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import confusion_matrix
 
 from dassl.config import get_cfg_default
 from dassl.evaluation import build_evaluator
@@ -64,6 +65,20 @@ def test_classification(tmp_path, capsys):
         evaluator.evaluate()
     with pytest.raises(FloatingPointError, match="NaN"):
         evaluator.process(torch.tensor([[float("nan"), 1.0]]), torch.tensor([0]))
+
+
+def test_dassls_confusion_matrix(tmp_path):
+    cfg = get_cfg_default()
+    cfg.merge_from_list(["TEST.COMPUTE_CMAT", True, "OUTPUT_DIR", str(tmp_path)])
+    evaluator = build_evaluator(cfg, lab2cname=dict(enumerate("abcde")))
+    true, predicted = [0, 0, 0, 1, 4], [0, 3, 3, 1, 0]  # 3 is only predicted, 2 does not occur
+    evaluator.process(torch.eye(5)[predicted], torch.tensor(true))
+    evaluator.evaluate()
+    cmat = torch.load(tmp_path / "cmat.pt", weights_only=True)
+    assert cmat.dtype == torch.float64
+    np.testing.assert_array_equal(cmat, confusion_matrix(true, predicted, normalize="true"))
+    assert cmat[0].tolist() == [1 / 3, 0, 2 / 3, 0]  # rows are true classes
+    assert np.load(tmp_path / "cmat.npz")["counts"].shape == (5, 5)
 
 
 def test_meters():
