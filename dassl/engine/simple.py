@@ -12,14 +12,16 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from dassl.config import relevant_settings
+from dassl.config import complete, relevant_settings
 from dassl.data import DataManager
 from dassl.engine import resume
 from dassl.engine.base import TrainerBase
 from dassl.engine.report import LogitRecorder, append_result
 from dassl.engine.runtime import find_runtime
 from dassl.evaluation import build_evaluator
-from dassl.utils import check_availability, progress
+from dassl.modeling import SimpleNet
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import check_availability, load_pretrained_weights, progress
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +31,8 @@ class SimpleTrainer(TrainerBase):
 
     ``data_manager`` takes the place of the one that ``cfg`` describes.
 
-    A subclass implements ``build_model`` (which calls ``register_model``) and ``run_epoch``, and may override
-    ``check_cfg``, ``build_data_loader`` and the hooks of ``TrainerBase``.
+    A subclass implements ``run_epoch``, nearly always ``build_model`` (which calls ``register_model``), and
+    may override ``check_cfg``, ``build_data_loader`` and the hooks of ``TrainerBase``.
     """
 
     model: Any
@@ -38,6 +40,7 @@ class SimpleTrainer(TrainerBase):
 
     def __init__(self, cfg: CfgNode, data_manager: Any = None) -> None:
         super().__init__()
+        complete(cfg)
         _check_common_settings(cfg)
         self.check_cfg(cfg)
         self.runtime = find_runtime(cfg.USE_CUDA)
@@ -79,8 +82,19 @@ class SimpleTrainer(TrainerBase):
         return DataManager(self.cfg)
 
     def build_model(self) -> None:
-        """Build ``model``, optimiser and scheduler, and register them."""
-        raise NotImplementedError(f"{type(self).__name__} must implement build_model")
+        """Build ``model``, optimiser and scheduler, and register them: a `SimpleNet`, unless overridden.
+
+        Raises:
+            ValueError: ``MODEL.BACKBONE.NAME`` is not registered in ``dassl.modeling``.
+        """
+        cfg = self.cfg
+        self.model = SimpleNet(cfg, cfg.MODEL, self.num_classes)
+        if cfg.MODEL.INIT_WEIGHTS:
+            load_pretrained_weights(self.model, cfg.MODEL.INIT_WEIGHTS)
+        self.model.to(self.device)
+        self.optim = build_optimizer(self.model, cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model("model", self.model, self.optim, self.sched)
 
     def train(self) -> None:  # type: ignore[override]
         """Train from where the last run stopped, or from the start."""
@@ -211,7 +225,8 @@ class SimpleTrainer(TrainerBase):
             recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
-        append_result(self.cfg, self.dm.dataset.name, split, self.epochs_trained, results)
+        dataset = getattr(getattr(self.dm, "dataset", None), "name", self.cfg.DATASET.NAME)
+        append_result(self.cfg, dataset, split, self.epochs_trained, results)
         return next(iter(results.values()))
 
     def test_batches(self, loader: Any) -> Any:
@@ -237,6 +252,7 @@ class SimpleTrainer(TrainerBase):
 def _check_common_settings(cfg: CfgNode) -> None:
     check_availability(cfg.TEST.SPLIT, ["test", "val"])
     check_availability(cfg.TEST.FINAL_MODEL, ["last_step", "best_val"])
+    check_availability(cfg.TRAIN.COUNT_ITER, ["train_x", "train_u", "smaller_one"])
     if cfg.TRAIN.PRINT_FREQ < 1:
         raise ValueError(f"TRAIN.PRINT_FREQ must be at least 1, got {cfg.TRAIN.PRINT_FREQ}")
     if cfg.TRAIN.TENSORBOARD and importlib.util.find_spec("tensorboard") is None:
