@@ -51,9 +51,7 @@ def test_what_is_not_registered_is_said() -> None:
     )
     with pytest.raises(ValueError, match=message):
         build_backbone("resnet50")
-    with pytest.raises(
-        ValueError, match=r"'mpl' is not registered in the HEAD registry\. Did you mean"
-    ):
+    with pytest.raises(ValueError, match=r"'mpl' is not registered in the HEAD registry\. Did you mean"):
         build_head("mpl")
     with pytest.raises(ValueError, match="NETWORK registry"):
         build_network("fcn")
