@@ -45,9 +45,10 @@ TRAINERS_OF_DASSL: dict[str, dict[str, Any]] = {
 }
 
 
-def options_of_dassls_trainers() -> dict[str, CfgNode]:
-    """A fresh node of ``cfg.TRAINER`` for each trainer that Dassl brings along."""
-    return {name: CfgNode(deepcopy(options)) for name, options in TRAINERS_OF_DASSL.items()}
+def add_for_others(cfg: CfgNode) -> None:
+    """Add the options of Dassl's trainers, and a number of workers that any loader of torch takes."""
+    cfg.TRAINER.update({name: CfgNode(deepcopy(options)) for name, options in TRAINERS_OF_DASSL.items()})
+    cfg.DATALOADER.NUM_WORKERS = 4
 
 
 def clean_cfg(cfg: CfgNode, trainer: str) -> None:

@@ -41,7 +41,8 @@ def warn_of_idle_settings(cfg: CfgNode, used: Collection[str]) -> None:
         used: those of `OPTIONAL` that the trainer reads.
     """
     ours = dict(flatten(cfg))
-    changed = [key for key, value in flatten(get_cfg_default()) if _plain(ours.get(key)) != _plain(value)]
+    defaults = dict(flatten(get_cfg_default(for_others=False)))
+    changed = [key for key, value in defaults.items() if _plain(ours.get(key)) != _plain(value)]
     for key in changed:
         if any(key.startswith(name) and name not in used for name in OPTIONAL):
             logger.warning("%s has no effect on %s", key, cfg.TRAINER.NAME)

@@ -54,6 +54,8 @@ class SimpleTrainer(TrainerBase):
         self.build_model()
         if not self.get_model_names():  # nothing to train or load, such as zero-shot
             self.epochs_trained = 0
+        if not hasattr(self, "lab2cname"):  # build_data_loader of trainers for older versions of Dassl
+            self.lab2cname = self.dm.lab2cname
         self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
 
     def check_cfg(self, cfg: CfgNode) -> None:

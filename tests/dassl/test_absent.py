@@ -69,7 +69,7 @@ def test_what_is_absent_has_its_default(caplog: pytest.LogCaptureFixture) -> Non
         complete(cfg)
     assert "OPTIM.NAME" in caplog.text and "DATALOADER" in caplog.text and "OPTIM.LR," not in caplog.text
     assert (cfg.OPTIM.LR, cfg.OWN, cfg.TRAINER.NAME) == (7.0, 3, "X")
-    defaults = dict(flatten(get_cfg_default(trainers_of_dassl=False)))
+    defaults = dict(flatten(get_cfg_default(for_others=False)))
     found = dict(flatten(cfg))
     assert {key for key in defaults if defaults[key] != found[key]} == {"OPTIM.LR", "TRAINER.NAME"}
     with pytest.raises(AttributeError):

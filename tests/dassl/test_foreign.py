@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from dassl.data import DataManager, DatasetWrapper
+from dassl.data import DataManager, DatasetWrapper, build_data_loader
 from dassl.data.datasets import Datum
 from dassl.data.transforms import build_transform
-from tests.dassl.tiny import tiny_cfg, write_images
+from dassl.engine import TRAINER_REGISTRY, build_trainer
+from dassl.utils import read_image
+from tests.dassl.tiny import TinyCoOp, tiny_cfg, write_images
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +59,49 @@ def test_the_epoch_fixes_the_draws_once_it_is_set(images: Path) -> None:
     manager.set_epoch(0)  # both give what the first epoch of a run has always shown
     shown = manager.train_loader_x.dataset
     assert torch.equal(shown[2]["img"], first) and shown.data_source[2].impath.endswith("0_2.png")
+
+
+class OwnLoading(TinyCoOp):
+    """Builds its loaders itself, as trainers for several versions of Dassl do, and keeps no ``dm``."""
+
+    def build_data_loader(self) -> None:
+        manager = DataManager(self.cfg)
+        self.train_loader_x = manager.train_loader_x
+        self.val_loader = manager.val_loader
+        self.test_loader = manager.test_loader
+        self.num_classes = manager.num_classes
+        if self.cfg.OUTPUT_DIR.endswith("older"):
+            self.dm = manager  # and no lab2cname
+        else:
+            self.lab2cname = manager.lab2cname
+
+
+@pytest.mark.parametrize("kind", ["newer", "older"])
+def test_a_trainer_may_build_its_loaders(
+    kind: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TRAINER_REGISTRY._objects, "OwnLoading", OwnLoading)
+    output = tmp_path / kind
+    build_trainer(tiny_cfg(output, images, "TRAINER.NAME", "OwnLoading", "OPTIM.MAX_EPOCH", 1)).train()
+    result = json.loads((output / "results.jsonl").read_text())
+    assert result["dataset"] == "TinyImages" and result["metrics"]["total"] == 9
+
+
+class OwnWrapper(DatasetWrapper):
+    """Builds its items itself, of the parts that Dassl's wrapper has."""
+
+    def __getitem__(self, idx: int) -> dict[str, Any]:
+        img0 = read_image(self.data_source[idx].impath)
+        views = self._transform_image(self.transform, img0)
+        return {"img": views, "img0": self.to_tensor(img0), "k": self.k_tfm, "more": self.return_img0}
+
+
+def test_a_subclass_of_the_wrapper(images: Path) -> None:
+    cfg = tiny_cfg("out", images, "DATALOADER.K_TRANSFORMS", 2)
+    data = [Datum(str(images / "0_0.png"))]
+    loader = build_data_loader(cfg, data_source=data, tfm=build_transform(cfg), dataset_wrapper=OwnWrapper)
+    torch.manual_seed(0)
+    item = loader.dataset[0]
+    assert len(item["img"]) == item["k"] == 2 and not torch.equal(*item["img"]) and not item["more"]
+    plain = build_transform(cfg, choices=["normalize"])
+    assert plain is not None and torch.equal(item["img0"], plain(read_image(data[0].impath)))
