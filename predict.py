@@ -138,6 +138,7 @@ def predict(trainer: Any, paths: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
         FileNotFoundError, ValueError: an image is missing or cannot be read.
     """
     transform = build_transform(trainer.cfg, is_train=False)
+    assert transform is not None  # no trainer of ours takes INPUT.NO_TRANSFORM
     trainer.start_test("test")
     for start in range(0, len(paths), BATCH):
         part = paths[start : start + BATCH]

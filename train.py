@@ -60,7 +60,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def default_cfg() -> CN:
     """All settings there are, with their defaults."""
-    cfg = get_cfg_default()
+    cfg = get_cfg_default(for_others=False)
     datasets.extend_cfg(cfg)
     extend_cfg(cfg)
     return cfg

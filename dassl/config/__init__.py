@@ -1,12 +1,21 @@
 """Settings of a run: ``get_cfg_default()`` gives a fresh tree to merge files and options into."""
 
-from dassl.config.compat import clean_cfg
+from dassl.config.absent import complete
+from dassl.config.compat import add_for_others, clean_cfg
 from dassl.config.defaults import _C
 from dassl.config.node import Config, config_hash, relevant_settings
 
-__all__ = ["Config", "clean_cfg", "config_hash", "get_cfg_default", "relevant_settings"]
+__all__ = ["Config", "clean_cfg", "complete", "config_hash", "get_cfg_default", "relevant_settings"]
 
 
-def get_cfg_default() -> Config:
-    """A fresh copy of the default settings."""
-    return _C.clone()
+def get_cfg_default(for_others: bool = True) -> Config:
+    """A fresh copy of the default settings.
+
+    Args:
+        for_others: with what only other people's projects need: the options of the trainers that Dassl brings
+            along, for copies of these, and Dassl's number of workers, for loaders of their own.
+    """
+    cfg = _C.clone()
+    if for_others:
+        add_for_others(cfg)
+    return cfg

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from yacs.config import CfgNode
 
+from dassl.config import complete
 from dassl.data.cache import ImageCache
 from dassl.data.datasets import Datum, build_dataset
 from dassl.data.loader import build_data_loader, num_workers
@@ -42,6 +43,7 @@ class DataManager:
         custom_tfm_test: Transform | Sequence[Transform] | None = None,
         dataset_wrapper: Callable[..., Dataset[Any]] | None = None,
     ) -> None:
+        complete(cfg)
         self.cfg = cfg
         self.dataset = build_dataset(cfg)
         self.tfm_train = build_transform(cfg, True) if custom_tfm_train is None else custom_tfm_train

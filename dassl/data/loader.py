@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from yacs.config import CfgNode
 
+from dassl.config import complete
 from dassl.data.cache import ImageCache
 from dassl.data.datasets import Datum
 from dassl.data.samplers import build_sampler
@@ -71,6 +72,7 @@ def build_data_loader(
     """
     if not data_source:
         raise ValueError("A data loader needs at least one image")
+    complete(cfg)
     sampler = build_sampler(sampler_type, cfg, data_source, batch_size, n_domain, n_ins)
     drop_last = is_train and cfg.DATALOADER.TRAIN_X.DROP_LAST and len(data_source) >= batch_size
     if dataset_wrapper is None:

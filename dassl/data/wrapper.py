@@ -11,6 +11,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 from yacs.config import CfgNode
 
+from dassl.config import complete
 from dassl.data.cache import ImageCache, ResizedImages
 from dassl.data.datasets import Datum
 from dassl.data.transforms import Compose, functional, seedable
@@ -19,14 +20,16 @@ Transform = Callable[..., Any]
 
 
 class DatasetWrapper(Dataset[dict[str, Any]]):
-    """Images of a list of ``Datum``, transformed, with the random draws of each fixed by a seed of its own.
+    """Images of a list of ``Datum``, transformed.
 
     An item is a dict of ``label``, ``domain``, ``impath``, ``index`` and the transformed image [3, H, W] as
     ``img`` (``img``, ``img2``, ... when ``transform`` is a list). In training with K_TRANSFORMS above 1,
     each is a list of so many views. With RETURN_IMG0, ``img0`` is the image resized to INPUT.SIZE without
     augmentation.
 
-    The draws depend on ``cfg.SEED``, ``epoch`` and the index only, not on the process that loads the image.
+    Once ``set_epoch`` has been called, the random draws of an image depend on ``cfg.SEED``, the epoch and the
+    index only, not on the process that loads it. Before, as in a loader of somebody's own that knows nothing
+    of epochs, they come from torch's global random numbers.
 
     Images are kept in memory as far as ``cache`` allows: resized, where the transform begins with that, in
     the first pass over them; else decoded, before the first pass over training images.
@@ -40,6 +43,7 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
         is_train: bool = False,
         cache: ImageCache | None = None,
     ) -> None:
+        complete(cfg)
         self.cfg = cfg
         self.data_source = data_source
         self.transform = transform
@@ -51,7 +55,7 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
         if self.k_tfm > 1 and transform is None:
             raise ValueError(f"DATALOADER.K_TRANSFORMS is {self.k_tfm}, but there is no transform to repeat")
         self.return_img0 = cfg.DATALOADER.RETURN_IMG0
-        self.epoch = 0
+        self._pass: tuple[int, int] | None = None  # epoch, and how often before in it; None: not known
         self.seed = cfg.SEED if cfg.SEED >= 0 else torch.initial_seed()
         self._transforms = {
             "img" if i == 0 else f"img{i + 1}": seedable(t) for i, t in enumerate(_as_list(transform))
@@ -76,26 +80,39 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
         elif self._resized is None:
             self._resized = self.cache.resized(len(self.data_source), self.cfg.INPUT.SIZE)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Fix the random draws of the coming epoch."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, repeat: int = 0) -> None:
+        """Fix the random draws of the coming pass: the one in ``epoch`` after ``repeat`` others in it."""
+        self._pass = (epoch, repeat)
         if self.cfg.SEED < 0:
             # An unseeded run that is resumed has got its own random numbers back by now.
             self.seed = torch.initial_seed()
+
+    @property
+    def has_epochs(self) -> bool:
+        """Whether ``set_epoch`` has been called."""
+        return self._pass is not None
 
     def __len__(self) -> int:
         return len(self.data_source)
 
     def __getitem__(self, idx: int) -> dict[str, Any]:
         item = self.data_source[idx]
-        seed = np.random.SeedSequence([self.seed, self.epoch, idx]).generate_state(1, np.uint64)[0]
         return {
             "label": item.label,
             "domain": item.domain,
             "impath": item.impath,
             "index": idx,
-            **self._views(self._image(idx), int(seed)),
+            **self._views(self._image(idx), self._generator(idx)),
         }
+
+    def _generator(self, idx: int) -> torch.Generator | None:
+        """What the image draws from in this pass; None for torch's global random numbers."""
+        if self._pass is None:
+            return None
+        epoch, repeat = self._pass
+        entropy = [self.seed, epoch, idx, repeat] if repeat else [self.seed, epoch, idx]
+        seed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
+        return torch.Generator().manual_seed(int(seed))
 
     def load_item(self, item: Datum, seed: int | None = None) -> torch.Tensor:
         """The image of any ``Datum``, through this wrapper's memory and (first) transform, [3, H, W].
@@ -119,17 +136,23 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
                 self._resized.store(idx, img)
         return img
 
-    def _views(self, img0: Image.Image, seed: int) -> dict[str, Any]:
-        generator = torch.Generator().manual_seed(seed)
+    def _views(self, img0: Image.Image, generator: torch.Generator | None) -> dict[str, Any]:
         views: dict[str, Any] = {} if self._rest else {"img": img0}
         for key, transform in self._rest.items():
-            several = [transform(img0, generator=generator) for _ in range(self.k_tfm)]
-            views[key] = several if self.k_tfm > 1 else several[0]
+            views[key] = self._transform_image(transform, img0, generator)
         if self.return_img0:
-            views["img0"] = self._unaugmented(img0)
+            views["img0"] = self.to_tensor(img0)
         return views
 
-    def _unaugmented(self, img0: Image.Image) -> torch.Tensor:
+    def _transform_image(
+        self, tfm: Transform, img0: Image.Image, generator: torch.Generator | None = None
+    ) -> Any:
+        """One view, or a list of K_TRANSFORMS; Dassl's name, which subclasses of other projects call."""
+        views = [seedable(tfm)(img0, generator=generator) for _ in range(self.k_tfm)]
+        return views if self.k_tfm > 1 else views[0]
+
+    def to_tensor(self, img0: Image.Image) -> torch.Tensor:
+        """The image resized to INPUT.SIZE without augmentation, [3, H, W]."""
         options = self.cfg.INPUT
         interpolation = functional.INTERPOLATION_MODES[options.INTERPOLATION]
         img = functional.to_tensor(functional.resize(img0, options.SIZE, interpolation))

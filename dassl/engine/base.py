@@ -11,7 +11,16 @@ import torch
 from dassl.engine.anomaly import LossGuard
 from dassl.engine.models import ModelKeeper, Names
 
-__all__ = ["Names", "TrainerBase"]
+__all__ = ["Names", "SummaryWriter", "TrainerBase"]
+
+
+class SummaryWriter:
+    """torch's writer of TensorBoard files, which need not be installed before one is made."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        from torch.utils.tensorboard import SummaryWriter as Writer  # an optional dependency
+
+        return Writer(*args, **kwargs)
 
 
 class TrainerBase(ModelKeeper):
@@ -142,8 +151,6 @@ class TrainerBase(ModelKeeper):
     def init_writer(self, log_dir: str) -> None:
         """Start writing curves to ``log_dir``, unless that has been done."""
         if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter  # an optional dependency
-
             self._writer = SummaryWriter(log_dir=log_dir)
 
     def close_writer(self) -> None:

@@ -14,7 +14,19 @@ from dassl.data.datasets import DATASET_REGISTRY
 logger = logging.getLogger(__name__)
 
 # Settings or groups of them that a trainer has no use for, unless it says so.
-OPTIONAL = ("MODEL.HEAD.NAME", "DATASET.TEMPLATE", "DATALOADER.RETURN_IMG0", "DATALOADER.TRAIN_U.")
+OPTIONAL = (
+    "MODEL.HEAD.",
+    "MODEL.BACKBONE.PRETRAINED",
+    "DATASET.TEMPLATE",
+    "DATASET.NUM_LABELED",
+    "DATASET.VAL_PERCENT",
+    "DATASET.ALL_AS_UNLABELED",
+    "DATASET.STL10_FOLD",
+    "DATASET.CIFAR_C_",
+    "DATALOADER.RETURN_IMG0",
+    "DATALOADER.TRAIN_U.",
+    "TRAIN.COUNT_ITER",
+)
 _OF_DOMAINS = ("DATASET.SOURCE_DOMAINS", "DATASET.TARGET_DOMAINS")
 _OF_SAMPLERS = {
     "DATALOADER.TRAIN_X.N_DOMAIN": "DomainSampler",
@@ -29,7 +41,8 @@ def warn_of_idle_settings(cfg: CfgNode, used: Collection[str]) -> None:
         used: those of `OPTIONAL` that the trainer reads.
     """
     ours = dict(flatten(cfg))
-    changed = [key for key, value in flatten(get_cfg_default()) if _plain(ours.get(key)) != _plain(value)]
+    defaults = dict(flatten(get_cfg_default(for_others=False)))
+    changed = [key for key, value in defaults.items() if _plain(ours.get(key)) != _plain(value)]
     for key in changed:
         if any(key.startswith(name) and name not in used for name in OPTIONAL):
             logger.warning("%s has no effect on %s", key, cfg.TRAINER.NAME)

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 def append_result(
     cfg: CfgNode,
-    dataset: DatasetBase,
+    dataset: DatasetBase | None,
     split: str,
     epoch: int | None,
     results: Mapping[str, float],
@@ -35,7 +35,7 @@ def append_result(
     """
     record = {
         "method": cfg.TRAINER.NAME,
-        "dataset": dataset.name,
+        "dataset": getattr(dataset, "name", cfg.DATASET.NAME),
         "split": split,
         "subsample_classes": chosen_subset(cfg, dataset),
         "shots": cfg.DATASET.NUM_SHOTS,

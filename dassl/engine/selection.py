@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from typing import Any
 
-from dassl.data.datasets import Datum
+from yacs.config import CfgNode
 
 logger = logging.getLogger(__name__)
 
 
-def selection_images(final_model: str, val_loader: Any, test: Iterable[Datum]) -> str:
+def selection_images(cfg: CfgNode, dm: Any, val_loader: Any) -> str:
     """ "test" or "val", which is said of every result; "" where nothing is selected.
 
     Args:
-        final_model: ``cfg.TEST.FINAL_MODEL``.
+        cfg: settings of the run.
+        dm: its data manager; other people's trainers may keep none.
         val_loader: of the images that epochs are compared on; None: they are the test images.
-        test: all test images of the data set.
     """
-    if final_model != "best_val":
+    if cfg.TEST.FINAL_MODEL != "best_val":
         return ""
-    tested = {item.impath for item in test}
+    tested = {item.impath for item in getattr(getattr(dm, "dataset", None), "test", ())}
     chosen_on = () if val_loader is None else getattr(val_loader.dataset, "data_source", ())
     if val_loader is not None and not any(item.impath in tested for item in chosen_on):
         return "val"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from dassl.config import relevant_settings
+from dassl.config import complete, relevant_settings
 from dassl.data import DataManager
 from dassl.engine import resume
 from dassl.engine.base import TrainerBase
@@ -20,7 +20,9 @@ from dassl.engine.report import LogitRecorder, append_result
 from dassl.engine.runtime import find_runtime
 from dassl.engine.selection import selection_images
 from dassl.evaluation import build_evaluator
-from dassl.utils import check_availability, progress
+from dassl.modeling import SimpleNet
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import check_availability, load_pretrained_weights, progress
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +32,8 @@ class SimpleTrainer(TrainerBase):
 
     ``data_manager`` takes the place of the one that ``cfg`` describes.
 
-    A subclass implements ``build_model`` (which calls ``register_model``) and ``run_epoch``, and may override
-    ``check_cfg``, ``build_data_loader`` and the hooks of ``TrainerBase``.
+    A subclass implements ``run_epoch``, nearly always ``build_model`` (which calls ``register_model``), and
+    may override ``check_cfg``, ``build_data_loader`` and the hooks of ``TrainerBase``.
     """
 
     model: Any
@@ -40,6 +42,7 @@ class SimpleTrainer(TrainerBase):
 
     def __init__(self, cfg: CfgNode, data_manager: Any = None) -> None:
         super().__init__()
+        complete(cfg)
         _check_common_settings(cfg)
         self.check_cfg(cfg)
         self.runtime = find_runtime(cfg.USE_CUDA)
@@ -53,6 +56,8 @@ class SimpleTrainer(TrainerBase):
         self.build_model()
         if not self.get_model_names():  # nothing to train or load, such as zero-shot
             self.epochs_trained = 0
+        if not hasattr(self, "lab2cname"):  # build_data_loader of trainers for older versions of Dassl
+            self.lab2cname = self.dm.lab2cname
         self.evaluator = build_evaluator(cfg, lab2cname=self.lab2cname)
 
     def check_cfg(self, cfg: CfgNode) -> None:
@@ -81,8 +86,19 @@ class SimpleTrainer(TrainerBase):
         return DataManager(self.cfg)
 
     def build_model(self) -> None:
-        """Build ``model``, optimiser and scheduler, and register them."""
-        raise NotImplementedError(f"{type(self).__name__} must implement build_model")
+        """Build ``model``, optimiser and scheduler, and register them: a `SimpleNet`, unless overridden.
+
+        Raises:
+            ValueError: ``MODEL.BACKBONE.NAME`` is not registered in ``dassl.modeling``.
+        """
+        cfg = self.cfg
+        self.model = SimpleNet(cfg, cfg.MODEL, self.num_classes)
+        if cfg.MODEL.INIT_WEIGHTS:
+            load_pretrained_weights(self.model, cfg.MODEL.INIT_WEIGHTS)
+        self.model.to(self.device)
+        self.optim = build_optimizer(self.model, cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model("model", self.model, self.optim, self.sched)
 
     def train(self) -> None:  # type: ignore[override]
         """Train from where the last run stopped, or from the start."""
@@ -124,8 +140,7 @@ class SimpleTrainer(TrainerBase):
         Called before the first epoch, and before an interrupted run is restored: ``load_extra_state`` finds
         what is made here.
         """
-        test, final_model = self.dm.dataset.test, self.cfg.TEST.FINAL_MODEL
-        self.selects_on = selection_images(final_model, self.val_loader, test)
+        self.selects_on = selection_images(self.cfg, self.dm, getattr(self, "val_loader", None))
 
     def before_train(self) -> None:
         self.prepare()
@@ -242,8 +257,8 @@ class SimpleTrainer(TrainerBase):
             recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
-        origin = self.result_origin(split)
-        append_result(self.cfg, self.dm.dataset, split, self.epochs_trained, results, origin)
+        dataset = getattr(self.dm, "dataset", None)
+        append_result(self.cfg, dataset, split, self.epochs_trained, results, self.result_origin(split))
         return next(iter(results.values()))
 
     def result_origin(self, split: str) -> dict[str, str]:
@@ -273,6 +288,7 @@ class SimpleTrainer(TrainerBase):
 def _check_common_settings(cfg: CfgNode) -> None:
     check_availability(cfg.TEST.SPLIT, ["test", "val"])
     check_availability(cfg.TEST.FINAL_MODEL, ["last_step", "best_val"])
+    check_availability(cfg.TRAIN.COUNT_ITER, ["train_x", "train_u", "smaller_one"])
     if cfg.TRAIN.PRINT_FREQ < 1:
         raise ValueError(f"TRAIN.PRINT_FREQ must be at least 1, got {cfg.TRAIN.PRINT_FREQ}")
     if cfg.TRAIN.TENSORBOARD and importlib.util.find_spec("tensorboard") is None:

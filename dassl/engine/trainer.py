@@ -2,79 +2,36 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import Any
 
 import torch
 
-from dassl.engine.base import TrainerBase
+from dassl.engine.base import SummaryWriter, TrainerBase
+from dassl.engine.compat import TrainerXU
+from dassl.engine.loop import EpochTrainer
 from dassl.engine.simple import SimpleTrainer
-from dassl.utils import AverageMeter, MetricMeter, on_terminal, progress
-from dassl.utils.logger import PROGRESS_LOGGER
+from dassl.modeling import SimpleNet
 
-__all__ = ["SimpleTrainer", "TrainerBase", "TrainerX"]
-
-progress_logger = logging.getLogger(PROGRESS_LOGGER)
+__all__ = ["SimpleNet", "SimpleTrainer", "SummaryWriter", "TrainerBase", "TrainerX", "TrainerXU"]
 
 
-class TrainerX(SimpleTrainer):
+class TrainerX(EpochTrainer):
     """Trains on labelled images: an epoch is one pass over ``train_loader_x``.
 
     A subclass implements ``build_model`` and ``forward_backward``; the latter calls ``update_lr`` after the
     last batch.
     """
 
+    def count_batches(self) -> int:
+        return len(self.train_loader_x)
+
     def train_batches(self) -> Iterable[Any]:
         """The mini-batches of an epoch, ``len(self.train_loader_x)`` of them."""
         return self.train_loader_x
 
-    def run_epoch(self) -> None:
-        self.set_model_mode("train")
-        losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
-        self.num_batches = len(self.train_loader_x)
-        frequency = min(self.cfg.TRAIN.PRINT_FREQ, self.num_batches)
-        end = time.time()
-        with progress(f"Epoch {self.epoch + 1}/{self.max_epoch}", self.num_batches) as bar:
-            for batch_idx, batch in enumerate(self.train_batches()):
-                self.batch_idx = batch_idx
-                data_time.update(time.time() - end)
-                lr = self.get_current_lr()  # the step's: after the last batch it is the next epoch's
-                summary = self.forward_backward(batch) or {}
-                self._guard.check(self.where(), summary)
-                losses.update(summary)
-                batch_time.update(time.time() - end)
-                if (self.batch_idx + 1) % frequency == 0:
-                    self._guard.flush()
-                    self._report_progress(losses, batch_time, data_time, lr, bar)
-                if self._writer is not None:
-                    self._write_curves(losses, lr)
-                bar.update()
-                end = time.time()
-        self._guard.flush()
-
-    def _report_progress(
-        self, losses: MetricMeter, batch_time: AverageMeter, data_time: AverageMeter, lr: float, bar: Any
-    ) -> None:
-        batches_left = self.num_batches - self.batch_idx - 1
-        batches_left += (self.max_epoch - self.epoch - 1) * self.num_batches
-        eta = timedelta(seconds=int(batch_time.avg * batches_left))
-        state = f"{losses} lr {lr:.4e} eta {eta}"
-        progress_logger.info(
-            f"epoch [{self.epoch + 1}/{self.max_epoch}] batch [{self.batch_idx + 1}/{self.num_batches}] "
-            f"time {batch_time.val:.3f} ({batch_time.avg:.3f}) "
-            f"data {data_time.val:.3f} ({data_time.avg:.3f}) {state}"
-        )
-        if on_terminal():
-            bar.set_postfix_str(state)
-
-    def _write_curves(self, losses: MetricMeter, lr: float) -> None:
-        step = self.epoch * self.num_batches + self.batch_idx
-        for name, meter in losses.meters.items():
-            self.write_scalar(f"train/{name}", meter.avg, step)
-        self.write_scalar("train/lr", lr, step)
+    def train_step(self, batch: Any) -> Any:
+        return self.forward_backward(batch)
 
     def forward_backward(self, batch: dict[str, Any]) -> Mapping[str, float | torch.Tensor] | None:
         raise NotImplementedError(f"{type(self).__name__} must implement forward_backward")

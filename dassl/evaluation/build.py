@@ -6,6 +6,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from dassl.config import complete
 from dassl.utils.registry import Registry
 
 EVALUATOR_REGISTRY = Registry("EVALUATOR")
@@ -13,4 +14,5 @@ EVALUATOR_REGISTRY = Registry("EVALUATOR")
 
 def build_evaluator(cfg: CfgNode, **kwargs: Any) -> Any:
     """The evaluator ``cfg.TEST.EVALUATOR``, created with ``cfg`` and ``kwargs``."""
+    complete(cfg)
     return EVALUATOR_REGISTRY.get(cfg.TEST.EVALUATOR)(cfg, **kwargs)

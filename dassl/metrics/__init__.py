@@ -1,6 +1,18 @@
 """Measures of accuracy."""
 
 from dassl.metrics.accuracy import compute_accuracy, macro_f1
-from dassl.metrics.compat import compute_ci95
+from dassl.metrics.compat import (
+    compute_ci95,
+    compute_distance_matrix,
+    cosine_distance,
+    euclidean_squared_distance,
+)
 
-__all__ = ["compute_accuracy", "compute_ci95", "macro_f1"]
+__all__ = [
+    "compute_accuracy",
+    "compute_ci95",
+    "compute_distance_matrix",
+    "cosine_distance",
+    "euclidean_squared_distance",
+    "macro_f1",
+]

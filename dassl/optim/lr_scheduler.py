@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
 from yacs.config import CfgNode
 
+from dassl.config import complete
 from dassl.utils.checkpoint import allow_in_checkpoints
 from dassl.utils.registry import check_availability
 
@@ -97,6 +98,7 @@ def build_lr_scheduler(optimizer: Optimizer, optim_cfg: CfgNode) -> LRScheduler:
     Raises:
         ValueError: LR_SCHEDULER or WARMUP_TYPE is unknown, or STEPSIZE does not fit.
     """
+    complete(optim_cfg, "OPTIM")
     check_availability(optim_cfg.LR_SCHEDULER, AVAI_SCHEDS)
     scheduler = _build_main_scheduler(optimizer, optim_cfg)
     if optim_cfg.WARMUP_EPOCH <= 0:

@@ -10,12 +10,14 @@ import torch
 from torch import nn
 from yacs.config import CfgNode
 
+from dassl.config import complete
+from dassl.optim.radam import RAdam
 from dassl.utils.names import plain_name
 from dassl.utils.registry import check_availability
 
 logger = logging.getLogger(__name__)
 
-AVAI_OPTIMS = ["sgd", "adam", "amsgrad", "adamw", "rmsprop"]
+AVAI_OPTIMS = ["sgd", "adam", "amsgrad", "adamw", "radam", "rmsprop"]
 
 
 def build_optimizer(
@@ -31,6 +33,7 @@ def build_optimizer(
     Raises:
         ValueError: the name is unknown, or STAGED_LR is set and ``model`` is not a module.
     """
+    complete(optim_cfg, "OPTIM")
     check_availability(optim_cfg.NAME, AVAI_OPTIMS)
     _warn_of_idle_settings(optim_cfg, staged_possible=param_groups is None)
     if param_groups is None:
@@ -52,6 +55,8 @@ def build_optimizer(
             )
         case "adamw":
             return torch.optim.AdamW(param_groups, betas=betas, **common)
+        case "radam":
+            return RAdam(param_groups, betas=betas, **common)
         case "rmsprop":
             return torch.optim.RMSprop(
                 param_groups, momentum=optim_cfg.MOMENTUM, alpha=optim_cfg.RMSPROP_ALPHA, **common

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import SGD, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, StepLR
 
@@ -110,6 +111,25 @@ def latest_checkpoint(fdir: str) -> str:
     """
     with open(os.path.join(fdir, "checkpoint"), encoding="utf-8") as file:
         return os.path.join(fdir, file.readline().strip())
+
+
+def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
+    """Load the tensors of a checkpoint that fit ``model`` by name and shape, and log the others.
+
+    Raises:
+        ValueError: none fits.
+    """
+    checkpoint = load_checkpoint(weight_path)
+    weights = checkpoint.get("state_dict", checkpoint)
+    weights = {key.removeprefix("module."): value for key, value in weights.items()}
+    own = model.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
+    if not fitting:
+        raise ValueError(f"No tensor of {weight_path!r} fits the model by name and shape: wrong checkpoint?")
+    model.load_state_dict({**own, **fitting})
+    logger.info("Loaded %d of %d tensors from %s", len(fitting), len(own), weight_path)
+    if discarded := sorted(set(weights) - set(fitting)):
+        logger.warning("Not loaded, for their name or shape: %s", ", ".join(discarded))
 
 
 def check_state_dict(

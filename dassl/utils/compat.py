@@ -1,4 +1,4 @@
-"""What only other people's trainers use of the helpers: weights and layers of whole networks, small wrappers.
+"""What only other people's trainers use of the helpers: layers of whole networks, small wrappers.
 
 Dassl has them under ``dassl.utils``, where they can be imported from here, too; nothing of this repository
 calls them.
@@ -6,9 +6,10 @@ calls them.
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable
+import urllib.request
+from collections.abc import Callable, Iterable, Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
 import torch
@@ -16,8 +17,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dassl.utils.checkpoint import latest_checkpoint, load_checkpoint
-
-logger = logging.getLogger(__name__)
+from dassl.utils.files import atomic_path
+from dassl.utils.registry import check_availability
 
 
 def check_isfile(fpath: str) -> bool:
@@ -28,6 +29,17 @@ def check_isfile(fpath: str) -> bool:
 def tolist_if_not(x: Any) -> list[Any]:
     """``x`` if it is a list, else a list of it alone."""
     return x if isinstance(x, list) else [x]
+
+
+def get_most_similar_str_to_a_from_b(a: str, b: Sequence[str]) -> str | None:
+    """The string in ``b`` that is most like ``a``, of several the last; None where there is none."""
+    return max(reversed(b), key=lambda candidate: SequenceMatcher(None, a, candidate).ratio(), default=None)
+
+
+def download_url(url: str, dst: str) -> None:
+    """Download ``url`` to the file ``dst``; a download that fails leaves nothing behind."""
+    with atomic_path(dst) as temporary:
+        urllib.request.urlretrieve(url, temporary)
 
 
 def resume_from_checkpoint(
@@ -44,25 +56,6 @@ def resume_from_checkpoint(
         if part is not None and checkpoint.get(key) is not None:
             part.load_state_dict(checkpoint[key])
     return int(checkpoint["epoch"])
-
-
-def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
-    """Load the tensors of a checkpoint that fit ``model`` by name and shape, and log the others.
-
-    Raises:
-        ValueError: none fits.
-    """
-    checkpoint = load_checkpoint(weight_path)
-    weights = checkpoint.get("state_dict", checkpoint)
-    weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    own = model.state_dict()
-    fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
-    if not fitting:
-        raise ValueError(f"No tensor of {weight_path!r} fits the model by name and shape: wrong checkpoint?")
-    model.load_state_dict({**own, **fitting})
-    logger.info("Loaded %d of %d tensors from %s", len(fitting), len(own), weight_path)
-    if discarded := sorted(set(weights) - set(fitting)):
-        logger.warning("Not loaded, for their name or shape: %s", ", ".join(discarded))
 
 
 def count_num_param(model: nn.Module | None = None, params: Iterable[torch.Tensor] | None = None) -> int:
@@ -96,3 +89,32 @@ def open_specified_layers(model: nn.Module, open_layers: str | Iterable[str]) ->
         module.train(name in layers)
         for parameter in module.parameters():
             parameter.requires_grad = name in layers
+
+
+def init_network_weights(model: nn.Module, init_type: str = "normal", gain: float = 0.02) -> None:
+    """Draw the weights of all convolutions and linear layers; biases become 0, scales of normalisations 1.
+
+    Args:
+        init_type: normal, xavier, kaiming or orthogonal.
+        gain: standard deviation (normal) or gain (xavier, orthogonal).
+
+    Raises:
+        ValueError: ``init_type`` is another one.
+    """
+    draw: dict[str, Callable[[torch.Tensor], Any]] = {
+        "normal": lambda weight: nn.init.normal_(weight, 0.0, gain),
+        "xavier": lambda weight: nn.init.xavier_normal_(weight, gain),
+        "kaiming": nn.init.kaiming_normal_,
+        "orthogonal": lambda weight: nn.init.orthogonal_(weight, gain),
+    }
+    check_availability(init_type, draw)
+    for module in model.modules():
+        kind, weight, bias = type(module).__name__, *(getattr(module, n, None) for n in ("weight", "bias"))
+        if weight is not None and ("Conv" in kind or "Linear" in kind):
+            draw[init_type](weight)
+        elif weight is not None and ("BatchNorm" in kind or "InstanceNorm" in kind):
+            nn.init.ones_(weight)
+        else:
+            continue
+        if bias is not None:
+            nn.init.zeros_(bias)

@@ -153,6 +153,7 @@ def test_loaders_travel_to_processes_that_are_started_afresh(
 ) -> None:
     options = ("INPUT.TRANSFORMS", transforms, "DATALOADER.RETURN_IMG0", "normalize" not in transforms[0])
     manager = DataManager(tiny_cfg("out", images, *options))
+    manager.set_epoch(0)
     for loader in (manager.train_loader_x, manager.test_loader):
         pass_over(loader)
         there = pickle.loads(pickle.dumps(loader.dataset))

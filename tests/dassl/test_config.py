@@ -11,6 +11,34 @@ def test_defaults_are_dassls():
     assert cfg.DATALOADER.TRAIN_X.DROP_LAST and cfg.DATASET.SUBSAMPLE_CLASSES == "all"
 
 
+def test_what_only_other_projects_need(tmp_path):
+    cfg, own = get_cfg_default(), get_cfg_default(for_others=False)
+    assert set(own.TRAINER) == {"NAME"} and own.DATALOADER.NUM_WORKERS == -1
+    assert cfg.DATALOADER.NUM_WORKERS == 4  # which loaders of their own take
+    file = tmp_path / "fixmatch.yaml"
+    file.write_text(
+        'TRAINER:\n  FIXMATCH:\n    STRONG_TRANSFORMS: ["randaugment_fixmatch"]\n    WEIGHT_U: 2\n'
+    )
+    cfg.merge_from_file(str(file))
+    assert cfg.TRAINER.FIXMATCH.STRONG_TRANSFORMS == ("randaugment_fixmatch",)
+    assert cfg.TRAINER.FIXMATCH.WEIGHT_U == 2.0 and cfg.TRAINER.MEANTEACHER.RAMPUP == 5
+    assert get_cfg_default().TRAINER.FIXMATCH.WEIGHT_U == 1.0
+    own.merge_from_list(["TRAINER.NAME", "FixMatch"])
+    with pytest.raises(ValueError, match=r"TRAINER\.FIXMATCH"):
+        own.merge_from_file(str(file))
+
+
+def test_settings_of_dassl_that_do_little_here():
+    cfg = get_cfg_default()
+    names = {
+        "DATASET": "NUM_LABELED VAL_PERCENT STL10_FOLD CIFAR_C_TYPE CIFAR_C_LEVEL ALL_AS_UNLABELED",
+        "INPUT": "NO_TRANSFORM RANDAUGMENT_N RANDAUGMENT_M",
+        "TRAIN": "COUNT_ITER",
+    }
+    assert all(name in cfg[group] for group, words in names.items() for name in words.split())
+    assert (cfg.MODEL.BACKBONE.PRETRAINED, cfg.MODEL.HEAD.HIDDEN_LAYERS, cfg.VERSION) == (True, (), 1)
+
+
 def test_trees_are_independent():
     first, second = get_cfg_default(), get_cfg_default()
     first.OPTIM.LR = 1.0

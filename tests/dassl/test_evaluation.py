@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import confusion_matrix
 
 from dassl.config import get_cfg_default
-from dassl.evaluation import build_evaluator
+from dassl.evaluation import Classification, build_evaluator
 from dassl.metrics import compute_accuracy, compute_ci95, macro_f1
 from dassl.utils import (
     AverageMeter,
@@ -64,6 +65,48 @@ def test_classification(tmp_path, capsys):
         evaluator.evaluate()
     with pytest.raises(FloatingPointError, match="NaN"):
         evaluator.process(torch.tensor([[float("nan"), 1.0]]), torch.tensor([0]))
+
+
+class Counting(Classification):
+    """As other projects extend it: by what Dassl's keeps."""
+
+    def process(self, mo, gt):
+        super().process(mo, gt)
+        self._correct += 1
+        self._y_true.extend(gt.tolist())
+        self._y_pred.extend(gt.tolist())
+        self._total += len(gt)
+        for label in gt.tolist():
+            self._per_class_res[label].append(1)
+
+
+def test_a_subclass_finds_what_dassls_keeps(capsys):
+    cfg = get_cfg_default()
+    cfg.TEST.PER_CLASS_RESULT = True
+    evaluator = Counting(cfg, lab2cname={0: "cat", 1: "dog"})
+    for _ in range(2):
+        evaluator.reset()
+        evaluator.process(torch.eye(2)[[0, 0]], torch.tensor([0, 1]))
+        assert (evaluator._total, evaluator._correct) == (4, 2)
+        assert evaluator._y_true == [0, 1, 0, 1] and evaluator._y_pred == [0, 0, 0, 1]
+        assert dict(evaluator._per_class_res) == {0: [1, 1], 1: [0, 1]}
+        assert evaluator.evaluate()["perclass_accuracy"] == 75.0
+    plain = Classification(get_cfg_default())
+    assert plain._per_class_res is None
+
+
+def test_dassls_confusion_matrix(tmp_path):
+    cfg = get_cfg_default()
+    cfg.merge_from_list(["TEST.COMPUTE_CMAT", True, "OUTPUT_DIR", str(tmp_path)])
+    evaluator = build_evaluator(cfg, lab2cname=dict(enumerate("abcde")))
+    true, predicted = [0, 0, 0, 1, 4], [0, 3, 3, 1, 0]  # 3 is only predicted, 2 does not occur
+    evaluator.process(torch.eye(5)[predicted], torch.tensor(true))
+    evaluator.evaluate()
+    cmat = torch.load(tmp_path / "cmat.pt", weights_only=True)
+    assert cmat.dtype == torch.float64
+    np.testing.assert_array_equal(cmat, confusion_matrix(true, predicted, normalize="true"))
+    assert cmat[0].tolist() == [1 / 3, 0, 2 / 3, 0]  # rows are true classes
+    assert np.load(tmp_path / "cmat.npz")["counts"].shape == (5, 5)
 
 
 def test_meters():

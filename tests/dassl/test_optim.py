@@ -8,7 +8,8 @@ from torch.nn.utils import parametrize
 
 from dassl.config import get_cfg_default
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import plain_name
+from dassl.optim.radam import RAdam
+from dassl.utils import load_checkpoint, plain_name, write_checkpoint
 
 
 def optim_cfg(**options):
@@ -75,6 +76,7 @@ def test_state_goes_on(kind, stop):
         ("adam", torch.optim.Adam),
         ("amsgrad", torch.optim.Adam),
         ("adamw", torch.optim.AdamW),
+        ("radam", RAdam),
         ("rmsprop", torch.optim.RMSprop),
     ],
 )
@@ -85,6 +87,61 @@ def test_optimizers(name, kind):
         assert type(optimizer) is kind
         assert optimizer.defaults["lr"] == 0.002 and optimizer.defaults["weight_decay"] == 5e-4
     assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def rectified(weight, gradients, lr, betas, decay, eps=1e-8):
+    """Algorithm 2 of Liu et al., 2019, with the decay of a weight apart from its gradient, as in Dassl."""
+    (b1, b2), m, v, weights = betas, 0.0, 0.0, []
+    longest = 2 / (1 - b2) - 1
+    for t, gradient in enumerate(gradients, start=1):
+        m, v = b1 * m + (1 - b1) * gradient, b2 * v + (1 - b2) * gradient**2
+        length = longest - 2 * t * b2**t / (1 - b2**t)
+        weight -= lr * decay * weight
+        step = m / (1 - b1**t)
+        if length >= 5:
+            r = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+            step *= np.sqrt(r * (1 - b2**t)) / (np.sqrt(v) + eps)
+        weight -= lr * step
+        weights.append(weight)
+    return weights
+
+
+def test_radam_is_dassls():
+    gradients = np.random.default_rng(0).normal(size=30).tolist()
+    weight = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+    cfg = optim_cfg(NAME="radam", LR=0.05, WEIGHT_DECAY=0.1, ADAM_BETA1=0.8, ADAM_BETA2=0.99)
+    optimizer, weights = build_optimizer([weight], cfg), []
+    for gradient in gradients:
+        weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+        weights.append(weight.item())
+    expected = rectified(2.0, gradients, 0.05, (0.8, 0.99), 0.1)
+    np.testing.assert_allclose(weights, expected, rtol=1e-9)
+    coupled = rectified(2.0, gradients, 0.05, (0.8, 0.99), 0.0)
+    assert not np.allclose(weights, coupled, rtol=1e-3)
+    with pytest.raises(ValueError, match="degenerated_to_sgd"):
+        RAdam([weight], degenerated_to_sgd=False)
+
+
+def test_radam_goes_on_from_dassls_state(tmp_path):
+    """Which holds plain numbers, and nothing of what torch's has beside Dassl's."""
+    weight = nn.Parameter(torch.tensor([2.0]))
+    state = {
+        "state": {0: {"step": 7, "exp_avg": torch.tensor([0.5]), "exp_avg_sq": torch.tensor([0.25])}},
+        "param_groups": [
+            {"lr": 0.1, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.1, "params": [0]},
+        ],
+    }
+    write_checkpoint({"optimizer": state, "object": RAdam([weight])}, str(tmp_path / "state"))
+    optimizer = RAdam([weight])
+    optimizer.load_state_dict(load_checkpoint(str(tmp_path / "state"))["optimizer"])
+    weight.grad = torch.tensor([0.0])
+    optimizer.step()  # the 8th: the mean gradient is 0.45, decay 1 %
+    longest = 1999.0
+    length = longest - 16 * 0.999**8 / (1 - 0.999**8)
+    r = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+    step = 0.45 / (1 - 0.9**8) * np.sqrt(r * (1 - 0.999**8) / (0.25 * 0.999))
+    assert length > 5 and weight.item() == pytest.approx(2.0 * 0.99 - 0.1 * step, rel=1e-5)
 
 
 def test_staged_learning_rate():

@@ -57,6 +57,10 @@ class CLIPTrainer(FeatureTrainer):
         warn_of_idle_settings(
             cfg, [name for cls in type(self).__mro__ for name in vars(cls).get("READS", ())]
         )
+        if cfg.INPUT.NO_TRANSFORM:
+            raise ValueError(
+                f"INPUT.NO_TRANSFORM is True, but {cfg.TRAINER.NAME} needs transformed images: leave it False"
+            )
         if cfg.DATASET.TEMPLATE:
             check_template(cfg.DATASET.TEMPLATE)
 

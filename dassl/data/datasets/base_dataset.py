@@ -139,9 +139,21 @@ class DatasetBase:
 
     def check_input_domains(self, source_domains: Sequence[str], target_domains: Sequence[str]) -> None:
         """Raise a ``ValueError`` when a domain is not one of ``domains``."""
-        for domain in [*source_domains, *target_domains]:
+        self.is_input_domain_valid([*source_domains, *target_domains])
+
+    def is_input_domain_valid(self, input_domains: Sequence[str]) -> None:
+        """Raise a ``ValueError`` when a domain is not one of ``domains``; Dassl's name for it."""
+        for domain in input_domains:
             if domain not in self.domains:
                 raise ValueError(f"Domain {domain!r} is not one of {list(self.domains)}")
+
+    def download_data(self, url: str, dst: str, from_gdrive: bool = True) -> None:
+        """Say where the missing archive ``dst`` is to be fetched from, where Dassl fetches and unpacks it.
+
+        Raises:
+            FileNotFoundError: always.
+        """
+        raise FileNotFoundError(f"{dst!r} is not there: fetch it from {url} and unpack it in its folder")
 
     def generate_fewshot_dataset(
         self, *data_sources: Sequence[Datum], num_shots: int = -1, repeat: bool = False

@@ -8,9 +8,12 @@ from typing import Any
 
 from yacs.config import CfgNode
 
+from dassl.config import complete
 from dassl.data.transforms import augment as T
 from dassl.data.transforms import functional as F
+from dassl.data.transforms.autoaugment import CIFAR10Policy, ImageNetPolicy, SVHNPolicy
 from dassl.data.transforms.functional import INTERPOLATION_MODES
+from dassl.data.transforms.randaugment import RandAugment, RandAugment2, RandAugmentFixMatch
 from dassl.utils.registry import check_availability
 
 __all__ = ["AVAI_CHOICES", "INTERPOLATION_MODES", "build_transform"]
@@ -25,6 +28,12 @@ AVAI_CHOICES = [
     "colorjitter",
     "randomgrayscale",
     "gaussian_blur",
+    "imagenet_policy",
+    "cifar10_policy",
+    "svhn_policy",
+    "randaugment",
+    "randaugment_fixmatch",
+    "randaugment2",
     "cutout",
     "normalize",
     "gaussian_noise",
@@ -33,8 +42,12 @@ AVAI_CHOICES = [
 ]
 
 
-def build_transform(cfg: CfgNode, is_train: bool = True, choices: Sequence[str] | None = None) -> T.Compose:
+def build_transform(
+    cfg: CfgNode, is_train: bool = True, choices: Sequence[str] | None = None
+) -> T.Compose | None:
     """The transform from a Pillow RGB image to float32 [3, H, W] with (H, W) = ``cfg.INPUT.SIZE``.
+
+    None with ``INPUT.NO_TRANSFORM``.
 
     Args:
         cfg: the whole configuration.
@@ -44,6 +57,10 @@ def build_transform(cfg: CfgNode, is_train: bool = True, choices: Sequence[str] 
     Raises:
         ValueError: a choice or the interpolation is unknown.
     """
+    complete(cfg)
+    if cfg.INPUT.NO_TRANSFORM:
+        logger.info("No transform (INPUT.NO_TRANSFORM)")
+        return None
     choices = cfg.INPUT.TRANSFORMS if choices is None else choices
     if isinstance(choices, str):
         raise ValueError(f"INPUT.TRANSFORMS must be a list of names, got the text {choices!r}")
@@ -91,6 +108,7 @@ def _train_steps(options: CfgNode, choices: Sequence[str]) -> list[Callable[...,
         steps.append(T.RandomResizedCrop(size, options.RRCROP_SCALE, interpolation=interpolation))
     if "random_flip" in choices:
         steps.append(T.RandomHorizontalFlip())
+    steps += _policies(options, choices)
     if "colorjitter" in choices:
         o = options
         steps.append(T.ColorJitter(o.COLORJITTER_B, o.COLORJITTER_C, o.COLORJITTER_S, o.COLORJITTER_H))
@@ -105,3 +123,15 @@ def _train_steps(options: CfgNode, choices: Sequence[str]) -> list[Callable[...,
     if "gaussian_noise" in choices:  # between normalize and instance_norm
         final.insert(int("normalize" in choices), T.GaussianNoise(options.GN_MEAN, options.GN_STD))
     return steps + final
+
+
+def _policies(options: CfgNode, choices: Sequence[str]) -> list[Callable[..., Any]]:
+    policies: dict[str, Callable[[], Callable[..., Any]]] = {
+        "imagenet_policy": ImageNetPolicy,
+        "cifar10_policy": CIFAR10Policy,
+        "svhn_policy": SVHNPolicy,
+        "randaugment": lambda: RandAugment(options.RANDAUGMENT_N, options.RANDAUGMENT_M),
+        "randaugment_fixmatch": lambda: RandAugmentFixMatch(options.RANDAUGMENT_N),
+        "randaugment2": lambda: RandAugment2(options.RANDAUGMENT_N),
+    }
+    return [build() for name, build in policies.items() if name in choices]

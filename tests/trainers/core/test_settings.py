@@ -56,6 +56,13 @@ def test_several_views_of_an_image_are_refused(method: str) -> None:
         trainer.check_cfg(settings(method, "DATALOADER.K_TRANSFORMS", "2"))
 
 
+@pytest.mark.parametrize("method", [*METHODS, "ZeroshotCLIP"])
+def test_images_without_a_transform_are_refused(method: str) -> None:
+    trainer = object.__new__(TRAINER_REGISTRY.get(method))
+    with pytest.raises(ValueError, match=rf"INPUT\.NO_TRANSFORM is True, but {method} needs"):
+        trainer.check_cfg(settings(method, "INPUT.NO_TRANSFORM", "True"))
+
+
 @pytest.mark.parametrize(
     ("options", "warned"),
     [
