@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY
+from trainers.core.clip_trainer import CLIPTrainer
 from trainers.core.door import load_clip
 from trainers.core.model import unit
 from trainers.core.templates import SELECTED_TEMPLATES, ensemble_features, template_of
-from trainers.core.trainer import CLIPTrainer
 
 
 @TRAINER_REGISTRY.register()

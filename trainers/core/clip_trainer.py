@@ -1,0 +1,39 @@
+"""What every trainer on CLIP shares, whether it tunes prompts or takes hand-written ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+
+from yacs.config import CfgNode as CN
+
+import clip
+from dassl.engine.features import FeatureTrainer
+from dassl.engine.idle import warn_of_idle_settings
+from trainers.core import model as model_code
+from trainers.core.scope import Scope
+from trainers.core.templates import check_template
+
+
+class CLIPTrainer(FeatureTrainer):
+    """A trainer that classifies by CLIP's features, tuned or not.
+
+    Attributes:
+        READS: settings among `dassl.engine.idle.OPTIONAL` that have an effect on it.
+    """
+
+    READS: tuple[str, ...] = ()
+
+    def check_cfg(self, cfg: CN) -> None:
+        warn_of_idle_settings(
+            cfg, [name for cls in type(self).__mro__ for name in vars(cls).get("READS", ())]
+        )
+        if cfg.DATASET.TEMPLATE:
+            check_template(cfg.DATASET.TEMPLATE)
+
+    def build_data_loader(self) -> None:
+        super().build_data_loader()
+        self.scope = Scope.of(self.cfg, self.dm.dataset)
+
+    def feature_code(self) -> Sequence[ModuleType]:
+        return (*clip.FEATURE_CODE, model_code)
