@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY
 from trainers.core.clip_trainer import CLIPTrainer
@@ -16,7 +15,6 @@ from trainers.core.templates import SELECTED_TEMPLATES, ensemble_features, templ
 class ZeroshotCLIP(CLIPTrainer):
     """CLIP with the data set's template (Eq. 1 of the DPC paper)."""
 
-    OPTIONS: dict[str, CN] = {}
     READS = ("DATASET.TEMPLATE",)
 
     def templates(self) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,28 +9,6 @@ from typing import Any
 from yacs.config import CfgNode
 
 from dassl.utils.registry import suggestion
-
-# Settings that say where, how loudly or how fast a run works, never what it computes.
-LOCATION_SETTINGS = frozenset(
-    {
-        "OUTPUT_DIR",
-        "RESUME",
-        "USE_CUDA",
-        "VERBOSE",
-        "DATASET.ROOT",
-        "DATALOADER.NUM_WORKERS",
-        "DATALOADER.CACHE_MB",
-        "DATALOADER.TEST.BATCH_SIZE",
-        "TRAIN.CHECKPOINT_FREQ",
-        "TRAIN.PRINT_FREQ",
-        "TRAIN.TENSORBOARD",
-        "TEST.SPLIT",
-        "TEST.CACHE_FEATURES",
-        "TEST.SAVE_LOGITS",
-        "TEST.PER_CLASS_RESULT",
-        "TEST.COMPUTE_CMAT",
-    }
-)
 
 
 class Config(CfgNode):
@@ -100,15 +76,3 @@ def flatten(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from flatten(cfg[key], f"{prefix}{key}.")
         else:
             yield prefix + key, cfg[key]
-
-
-def relevant_settings(cfg: CfgNode) -> dict[str, str]:
-    """The settings that decide what a run computes, as text. ``LOCATION_SETTINGS`` are left out."""
-    # JSON writes tuples and lists alike, as yacs treats them.
-    return {k: json.dumps(v) for k, v in flatten(cfg) if k not in LOCATION_SETTINGS}
-
-
-def config_hash(cfg: CfgNode) -> str:
-    """12 hexadecimal digits that are equal when two runs compute the same thing."""
-    text = json.dumps(relevant_settings(cfg), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -13,18 +13,26 @@ import numpy as np
 import torch
 from yacs.config import CfgNode
 
-from dassl.config import config_hash
+from dassl.config import Options, config_hash
 from dassl.utils import atomic_path, git_commit, mkdir_if_missing
 
 logger = logging.getLogger(__name__)
 
 
 def append_result(
-    cfg: CfgNode, dataset: str, split: str, epoch: int | None, results: Mapping[str, float]
+    cfg: CfgNode,
+    options: Options,
+    dataset: str,
+    split: str,
+    epoch: int | None,
+    results: Mapping[str, float],
 ) -> None:
     """Append a line to ``<OUTPUT_DIR>/results.jsonl``.
 
-    ``dataset`` is its name; ``epoch`` epochs of training lie behind the weights, None when unknown.
+    Args:
+        options: what trainer and data sets add to the settings.
+        dataset: its name.
+        epoch: epochs of training behind the weights; None when unknown.
     """
     record = {
         "method": cfg.TRAINER.NAME,
@@ -35,7 +43,7 @@ def append_result(
         "seed": cfg.SEED,
         "epoch": epoch,
         "metrics": {name: _plain(value) for name, value in results.items()},
-        "config_hash": config_hash(cfg),
+        "config_hash": config_hash(cfg, options),
         "git_commit": git_commit(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }

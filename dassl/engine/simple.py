@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from dassl.config import relevant_settings
+from dassl.config import Options, changed_settings, relevant_settings
 from dassl.data import DataManager
+from dassl.data.datasets import options_of_datasets
 from dassl.engine import resume
 from dassl.engine.base import TrainerBase
 from dassl.engine.report import LogitRecorder, append_result
@@ -62,6 +63,19 @@ class SimpleTrainer(TrainerBase):
         Raises:
             FileNotFoundError: one is not there; names the setting that leads to it.
         """
+
+    @classmethod
+    def own_options(cls) -> dict[str, Any] | None:
+        """The settings below ``TRAINER`` that this trainer reads, by full name, with their defaults.
+
+        All others there are taken for other trainers'. None: it doesn't say, and all of them count.
+        """
+        return None
+
+    @classmethod
+    def known_options(cls) -> Options:
+        """What trainer and data sets add to Dassl's settings."""
+        return Options(cls.own_options(), options_of_datasets())
 
     def build_data_loader(self) -> None:
         """Create the data manager ``dm``, unless there is one, and take over its loaders and facts."""
@@ -141,7 +155,10 @@ class SimpleTrainer(TrainerBase):
     # Checkpoints
 
     def checkpoint_origin(self) -> dict[str, Any]:
-        return {"settings": relevant_settings(self.cfg)}
+        return {
+            "settings": relevant_settings(self.cfg, self.known_options()),
+            "changed_settings": sorted(changed_settings(self.cfg, self.known_options())),
+        }
 
     def save_resume_point(self) -> None:
         resume.save_resume_file(self, self.cfg, self.output_dir, self.epoch + 1)
@@ -171,7 +188,7 @@ class SimpleTrainer(TrainerBase):
     def check_resumable(self, checkpoint: dict[str, Any], path: str) -> None:
         """Refuse a checkpoint of a run with other settings, where it says so."""
         if "settings" in checkpoint:
-            resume.check_settings(checkpoint["settings"], self.cfg, path)
+            resume.check_settings(checkpoint, self.cfg, self.known_options(), path)
 
     # Evaluation
 
@@ -211,7 +228,9 @@ class SimpleTrainer(TrainerBase):
             recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
-        append_result(self.cfg, self.dm.dataset.name, split, self.epochs_trained, results)
+        append_result(
+            self.cfg, self.known_options(), self.dm.dataset.name, split, self.epochs_trained, results
+        )
         return next(iter(results.values()))
 
     def test_batches(self, loader: Any) -> Any:

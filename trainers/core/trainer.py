@@ -46,13 +46,11 @@ class PromptTrainer(CLIPTrainer):
     """Base of all methods that tune prompts.
 
     Attributes:
-        OPTIONS: the options that the method adds below ``cfg.TRAINER``, by node name.
         NODE: the node of ``OPTIONS`` that holds the method's ``PREC``.
         MODEL_NAME: folder of the checkpoints, as in the original repository.
         DPC_WEIGHT_BASE: w_b of the DPC paper for this method, where ``TRAINER.DPC.WEIGHT_BASE`` gives none.
     """
 
-    OPTIONS: dict[str, Any] = {}
     NODE: str
     MODEL_NAME = "prompt_learner"
     DPC_WEIGHT_BASE = 0.2
