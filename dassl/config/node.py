@@ -10,6 +10,28 @@ from yacs.config import CfgNode
 
 from dassl.utils.registry import suggestion
 
+# Settings that say where, how loudly or how fast a run works, never what it computes.
+LOCATION_SETTINGS = frozenset(
+    {
+        "OUTPUT_DIR",
+        "RESUME",
+        "USE_CUDA",
+        "VERBOSE",
+        "DATASET.ROOT",
+        "DATALOADER.NUM_WORKERS",
+        "DATALOADER.CACHE_MB",
+        "DATALOADER.TEST.BATCH_SIZE",
+        "TRAIN.CHECKPOINT_FREQ",
+        "TRAIN.PRINT_FREQ",
+        "TRAIN.TENSORBOARD",
+        "TEST.SPLIT",
+        "TEST.CACHE_FEATURES",
+        "TEST.SAVE_LOGITS",
+        "TEST.PER_CLASS_RESULT",
+        "TEST.COMPUTE_CMAT",
+    }
+)
+
 
 class Config(CfgNode):
     """A tree of settings. Merging an unknown key is a ``ValueError`` that names the nearest known ones."""

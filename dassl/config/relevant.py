@@ -11,29 +11,7 @@ from typing import Any
 from yacs.config import CfgNode
 
 from dassl.config.defaults import _C
-from dassl.config.node import flatten
-
-# Settings that say where, how loudly or how fast a run works, never what it computes.
-LOCATION_SETTINGS = frozenset(
-    {
-        "OUTPUT_DIR",
-        "RESUME",
-        "USE_CUDA",
-        "VERBOSE",
-        "DATASET.ROOT",
-        "DATALOADER.NUM_WORKERS",
-        "DATALOADER.CACHE_MB",
-        "DATALOADER.TEST.BATCH_SIZE",
-        "TRAIN.CHECKPOINT_FREQ",
-        "TRAIN.PRINT_FREQ",
-        "TRAIN.TENSORBOARD",
-        "TEST.SPLIT",
-        "TEST.CACHE_FEATURES",
-        "TEST.SAVE_LOGITS",
-        "TEST.PER_CLASS_RESULT",
-        "TEST.COMPUTE_CMAT",
-    }
-)
+from dassl.config.node import LOCATION_SETTINGS, flatten
 
 # Raise it when the default of a setting changes. A hash leaves out what is at its default, so that it
 # outlives new settings; without this number, runs before and after such a change would have the same.

@@ -11,8 +11,7 @@ import torch
 from yacs.config import CfgNode
 
 from dassl.config import Options, changed_settings, relevant_settings
-from dassl.config.node import flatten
-from dassl.config.relevant import LOCATION_SETTINGS
+from dassl.config.node import LOCATION_SETTINGS, flatten
 from dassl.utils import get_rng_state, load_checkpoint, set_rng_state, write_checkpoint
 
 logger = logging.getLogger(__name__)
