@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from dassl.config import complete, relevant_settings
+from dassl.config import Options, changed_settings, complete, relevant_settings
 from dassl.data import DataManager
+from dassl.data.datasets import options_of_datasets
 from dassl.engine import resume
 from dassl.engine.base import TrainerBase
 from dassl.engine.report import LogitRecorder, append_result
@@ -70,6 +71,19 @@ class SimpleTrainer(TrainerBase):
             FileNotFoundError: one is not there; names the setting that leads to it.
         """
 
+    @classmethod
+    def own_options(cls) -> dict[str, Any] | None:
+        """The settings below ``TRAINER`` that this trainer reads, by full name, with their defaults.
+
+        All others there are taken for other trainers'. None: it doesn't say, and all of them count.
+        """
+        return None
+
+    @classmethod
+    def known_options(cls) -> Options:
+        """What trainer and data sets add to Dassl's settings."""
+        return Options(cls.own_options(), options_of_datasets())
+
     def build_data_loader(self) -> None:
         """Create the data manager ``dm``, unless there is one, and take over its loaders and facts."""
         dm = self.dm = self.dm or self.build_data_manager()
@@ -120,7 +134,8 @@ class SimpleTrainer(TrainerBase):
         Raises:
             ValueError: what is there belongs to a run with other settings.
         """
-        classes = resume.finished_classes(directory, self.get_model_names(), self.max_epoch, self.cfg)
+        names, options = self.get_model_names(), self.known_options()
+        classes = resume.finished_classes(directory, names, self.max_epoch, self.cfg, options)
         if classes is None:
             return False
         logger.warning(
@@ -186,7 +201,10 @@ class SimpleTrainer(TrainerBase):
     # Checkpoints
 
     def checkpoint_origin(self) -> dict[str, Any]:
-        origin: dict[str, Any] = {"settings": relevant_settings(self.cfg)}
+        origin: dict[str, Any] = {
+            "settings": relevant_settings(self.cfg, self.known_options()),
+            "changed_settings": sorted(changed_settings(self.cfg, self.known_options())),
+        }
         return {**origin, "selected_on": self.selects_on} if self.selects_on else origin
 
     def save_resume_point(self) -> None:
@@ -217,7 +235,7 @@ class SimpleTrainer(TrainerBase):
     def check_resumable(self, checkpoint: dict[str, Any], path: str) -> None:
         """Refuse a checkpoint of a run with other settings, where it says so."""
         if "settings" in checkpoint:
-            resume.check_settings(checkpoint["settings"], self.cfg, path)
+            resume.check_settings(checkpoint, self.cfg, self.known_options(), path)
 
     # Evaluation
 
@@ -257,8 +275,10 @@ class SimpleTrainer(TrainerBase):
             recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)
-        dataset = getattr(self.dm, "dataset", None)
-        append_result(self.cfg, dataset, split, self.epochs_trained, results, self.result_origin(split))
+        append_result(
+            self.cfg, self.known_options(), getattr(self.dm, "dataset", None), split, self.epochs_trained,
+            results, self.result_origin(split),
+        )  # fmt: skip
         return next(iter(results.values()))
 
     def result_origin(self, split: str) -> dict[str, str]:

@@ -100,7 +100,7 @@ class DPC(PromptTrainer):
             ValueError: another method of ours wrote it.
         """
         setting, backbone = "TRAINER.DPC.BACKBONE_DIR", below(self, DPC).__name__
-        self.backbone = read_prompts(setting, self.backbone_checkpoint, backbone)
+        self.backbone = read_prompts(setting, self.backbone_checkpoint, backbone, self.known_clip)
         return self.backbone["state_dict"]
 
     def rule_of(self, name: str, weight_base: float | None = None) -> Rule:
