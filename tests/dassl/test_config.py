@@ -110,7 +110,7 @@ COOP = Options(of_trainer={"TRAINER.COOP.N_CTX": 16, "TRAINER.COOP.PREC": "fp16"
 
 def coop_cfg(*options):
     """Settings with the options of two trainers."""
-    cfg = get_cfg_default()
+    cfg = get_cfg_default(for_others=False)
     cfg.TRAINER.COOP, cfg.TRAINER.MAPLE = CN({"N_CTX": 16, "PREC": "fp16"}), CN({"DEPTH": 9})
     cfg.merge_from_list(["TRAINER.NAME", "CoOp", *options])
     return cfg
