@@ -102,8 +102,9 @@ class Builder:
         trainer = f"{learner.trainer}_DPC"
         cfg = self._cfg(trainer, backbone, place, self.wishes.cfg)
         label = cfg if self.wishes.preset == "dpc" else f"{cfg}-own"
+        for key, value in pairs_of(self.wishes.dpc_options).items():
+            label += f"+{key.removeprefix('TRAINER.DPC.')}={value}".replace("/", "_")
         label = label if reading == "paper" else f"{label}-{reading}"
-        label += "".join(f"+{word}" for word in self.wishes.dpc_options).replace("/", "_")
         options = self._teacher_words(learner.needs[0]) if backbone == "promptkd" else ()
         options += ("TRAINER.DPC.BACKBONE_DIR", str(learner.folder), "TRAINER.DPC.VARIANT", reading)
         return self._train(trainer, cfg, label, place, seed, (*options, *self.wishes.dpc_options), (learner,))
