@@ -35,8 +35,12 @@ class Plan:
         state = state_of(run)
         if state.kind is Kind.DONE:
             anew = next((need for need in run.needs if self.states[need.folder].kind in MISSING), None)
+            if anew is not None and run.trains:
+                return State(
+                    Kind.OTHER, f"it builds on an earlier {anew.trainer} than the one that is to run"
+                )
             if anew is not None:
-                return State(Kind.OUTDATED, f"{anew.trainer} below it is run")
+                return State(Kind.OUTDATED, f"{anew.trainer} below it is to run")
         return state
 
     def only(self, pattern: str) -> Plan:

@@ -128,8 +128,13 @@ def test_what_builds_on_a_new_training_is_out_of_date(tmp_path: Path) -> None:
     assert {f"{run.trainer}{run.trains}": now[folder].kind for folder, run in plan.runs.items()} == {
         "ZeroshotCLIPFalse": Kind.DONE,
         "CoOpTrue": Kind.UNFINISHED,
-        **dict.fromkeys(("CoOpFalse", "CoOp_DPCTrue", "CoOp_DPCFalse"), Kind.OUTDATED),
+        **dict.fromkeys(("CoOpFalse", "CoOp_DPCFalse"), Kind.OUTDATED),
+        "CoOp_DPCTrue": Kind.OTHER,  # is not trained over
     }
+    with pytest.raises(
+        ValueError, match="it builds on an earlier CoOp than the one that is to run; set OUTPUT"
+    ):
+        make(tmp_path).refuse_other_settings()
     (training.folder / "resume.pth.tar").unlink()
     later = (training.folder / "results.jsonl").stat().st_mtime + 10
     os.utime(training.folder / "results.jsonl", (later, later))
