@@ -1,0 +1,159 @@
+"""Two processes compute one run: what one process computes, to rounding, and written once."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from tests.trainers import pair
+from tests.trainers.test_contracts import CASES, Case, ids, kept, make
+
+Build = Callable[..., Any]
+__all__ = ["kept", "make"]
+
+# 9 images in batches of 4, 4 and 1, of which the first process has no row; 5 batches of test images
+OPTIONS = ("DATALOADER.TRAIN_X.DROP_LAST", "False", "DATALOADER.TEST.BATCH_SIZE", "2")
+OPTIONS += ("TEST.SAVE_LOGITS", "True")
+COOP = Case("CoOp", ("TRAINER.COOP.N_CTX", "4"))
+DPC = Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4"))
+SRC = next(case for case in CASES if case.trainer == "PromptSRC")
+
+
+def torchrun(*words: str, cache: Path, processes: int = 2) -> subprocess.CompletedProcess[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(port)]
+    environment = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "XDG_CACHE_HOME": str(cache)}
+    return subprocess.run(
+        [sys.executable, *launcher, *words],
+        cwd=ROOT,
+        env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=300,
+    )
+
+
+def moved_to(cfg: Any, folder: Path) -> Any:
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.OUTPUT_DIR = str(folder)
+    cfg.freeze()
+    return cfg
+
+
+def checkpoint(folder: Path, epoch: int = 2) -> dict[str, Any]:
+    [path] = folder.glob(f"*/model.pth.tar-{epoch}")
+    return torch.load(path)
+
+
+def gradients(state: Mapping[str, Any]) -> list[torch.Tensor]:
+    """The momentum of the optimiser: the gradients of all steps, the last ones most."""
+    return [entry["momentum_buffer"] for entry in state["optimizer"]["state"].values()]
+
+
+def results(folder: Path) -> dict[str, Any]:
+    [line] = (folder / "results.jsonl").read_text().splitlines()
+    return json.loads(line)
+
+
+def close(found: torch.Tensor, expected: torch.Tensor, part: float = 1e-3) -> None:
+    """Equal but for rounding, measured by the largest entry."""
+    torch.testing.assert_close(found, expected, rtol=0, atol=part * float(expected.abs().max()) + 1e-9)
+
+
+EXTRA = {
+    "best epoch": (COOP, ("TEST.FINAL_MODEL", "best_val"), ""),
+    "resumed": (DPC, (), "interrupted"),
+    "resumed mean": (SRC, (), "interrupted"),
+    "cached": (COOP, (), ""),
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Where runs on one process and on two lie."""
+    return {name: tmp_path_factory.mktemp(name) for name in ("one", "two", "cache")}
+
+
+@pytest.fixture
+def pairs(make: Build, build: Build, folders: dict[str, Path]) -> dict[str, Path]:
+    """Folders of all cases' runs on one process and on two, trained once."""
+    if (folders["two"] / "output.txt").exists():
+        return folders
+    cases = {name: (case, (), "") for name, case in zip(ids, CASES, strict=True)} | EXTRA
+    jobs: dict[str, list[Any]] = {"one": [], "two": []}
+    for name, (case, options, how) in cases.items():
+        cfg = make(case, *OPTIONS, *options).cfg
+        for place, done in jobs.items():
+            done.append((moved_to(cfg, folders[place] / name), how if place == "two" else ""))
+    unseeded = build("CoOp", *OPTIONS, "TRAINER.COOP.PREC", "fp32", seed=-1).cfg
+    jobs["two"].append((moved_to(unseeded, folders["two"] / "unseeded"), ""))
+    pair.run(jobs["one"])
+    (folders["two"] / "jobs.pkl").write_bytes(pickle.dumps(jobs["two"]))
+    result = torchrun("-m", "tests.trainers.pair", str(folders["two"] / "jobs.pkl"), cache=folders["cache"])
+    (folders["two"] / "output.txt").write_text(f"{result.returncode}\n{result.stdout}")
+    return folders
+
+
+def test_all_runs_have_come_to_their_end(pairs: dict[str, Path]) -> None:
+    output = (pairs["two"] / "output.txt").read_text()
+    assert output.startswith("0\n") and output.count("all done") == 1, output
+
+
+@pytest.mark.parametrize("name", [*ids, *EXTRA])
+def test_two_processes_compute_what_one_does(pairs: dict[str, Path], name: str) -> None:
+    one, two = pairs["one"] / name, pairs["two"] / name
+    expected, found = checkpoint(one), checkpoint(two)
+    assert found["state_dict"].keys() == expected["state_dict"].keys()
+    for key, tensor in expected["state_dict"].items():
+        torch.testing.assert_close(found["state_dict"][key], tensor, atol=1e-5, rtol=1e-4)
+    momentum = gradients(expected)
+    assert momentum and any(bool(tensor.any()) for tensor in momentum)
+    for ours, theirs in zip(gradients(found), momentum, strict=True):
+        close(ours, theirs)
+
+    metrics = results(one)["metrics"]
+    assert metrics == results(two)["metrics"] and metrics["total"] == 9
+    alone, together = np.load(one / "logits.npz"), np.load(two / "logits.npz")
+    for key in ("impath", "label", "classnames"):
+        assert together[key].tolist() == alone[key].tolist()
+    np.testing.assert_allclose(together["logits"], alone["logits"], atol=1e-4, rtol=0)
+    assert {path.name for path in two.rglob("*")} - {"rows-1.json"} == {path.name for path in one.rglob("*")}
+
+
+@pytest.mark.parametrize("name", ids)
+def test_what_is_expensive_is_shared(pairs: dict[str, Path], name: str) -> None:
+    [alone] = [json.loads(path.read_text()) for path in (pairs["one"] / name).glob("rows-*.json")]
+    shares = [json.loads((pairs["two"] / name / f"rows-{rank}.json").read_text()) for rank in range(2)]
+    expensive = ["encode_image", *(["encode_embeddings"] if "CoCoOp" in name else [])]
+    for method in expensive:
+        assert sum(share[method] for share in shares) >= alone[method] > 0
+        assert max(share[method] for share in shares) <= 0.75 * alone[method]
+
+
+def test_a_run_that_goes_on_is_the_uninterrupted_one_bit_for_bit(pairs: dict[str, Path]) -> None:
+    whole, resumed = pairs["two"] / "CoOp_DPC-4", pairs["two"] / "resumed"
+    for found, expected in zip(*(gradients(checkpoint(run)) for run in (whole, resumed)), strict=True):
+        assert torch.equal(found, expected)
+    assert not (resumed / "resume.pth.tar").exists()
+
+
+def test_without_a_seed_all_draw_what_the_main_process_does(pairs: dict[str, Path]) -> None:
+    """Otherwise the run ends with an error: the prompts would not be the same on all."""
+    assert results(pairs["two"] / "unseeded")["metrics"]["total"] == 9
