@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,6 +27,10 @@ __all__ = ["kept", "make"]
 # 9 images in batches of 4, 4 and 1, of which the first process has no row; 5 batches of test images
 OPTIONS = ("DATALOADER.TRAIN_X.DROP_LAST", "False", "DATALOADER.TEST.BATCH_SIZE", "2")
 OPTIONS += ("TEST.SAVE_LOGITS", "True")
+SMALL_STEPS = (
+    "OPTIM.LR",
+    "1e-5",
+)  # at a rate of 0.01, PromptKD's batch norm blows rounding up in a few steps
 COOP = Case("CoOp", ("TRAINER.COOP.N_CTX", "4"))
 DPC = Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4"))
 SRC = next(case for case in CASES if case.trainer == "PromptSRC")
@@ -67,21 +71,16 @@ def gradients(state: Mapping[str, Any]) -> list[torch.Tensor]:
     return [entry["momentum_buffer"] for entry in state["optimizer"]["state"].values()]
 
 
-def results(folder: Path) -> dict[str, Any]:
-    [line] = (folder / "results.jsonl").read_text().splitlines()
-    return json.loads(line)
-
-
-def close(found: torch.Tensor, expected: torch.Tensor, part: float = 1e-3) -> None:
-    """Equal but for rounding, measured by the largest entry."""
-    torch.testing.assert_close(found, expected, rtol=0, atol=part * float(expected.abs().max()) + 1e-9)
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """What each line of the run's results says."""
+    return [json.loads(line)["metrics"] for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
 EXTRA = {
     "best epoch": (COOP, ("TEST.FINAL_MODEL", "best_val"), ""),
     "resumed": (DPC, (), "interrupted"),
     "resumed mean": (SRC, (), "interrupted"),
-    "cached": (COOP, (), ""),
+    "cached": (COOP, (), ""),  # image features of an earlier case
 }
 
 
@@ -96,7 +95,10 @@ def pairs(make: Build, build: Build, folders: dict[str, Path]) -> dict[str, Path
     """Folders of all cases' runs on one process and on two, trained once."""
     if (folders["two"] / "output.txt").exists():
         return folders
-    cases = {name: (case, (), "") for name, case in zip(ids, CASES, strict=True)} | EXTRA
+    cases = {
+        name: (case, SMALL_STEPS if case.backbone == "PromptKD" else (), "")
+        for name, case in zip(ids, CASES, strict=True)
+    } | EXTRA
     jobs: dict[str, list[Any]] = {"one": [], "two": []}
     for name, (case, options, how) in cases.items():
         cfg = make(case, *OPTIONS, *options).cfg
@@ -123,13 +125,15 @@ def test_two_processes_compute_what_one_does(pairs: dict[str, Path], name: str) 
     assert found["state_dict"].keys() == expected["state_dict"].keys()
     for key, tensor in expected["state_dict"].items():
         torch.testing.assert_close(found["state_dict"][key], tensor, atol=1e-5, rtol=1e-4)
-    momentum = gradients(expected)
-    assert momentum and any(bool(tensor.any()) for tensor in momentum)
-    for ours, theirs in zip(gradients(found), momentum, strict=True):
-        close(ours, theirs)
+    largest = max(float(tensor.abs().max()) for tensor in gradients(expected))
+    assert largest > 1e-3
+    for ours, theirs in zip(gradients(found), gradients(expected), strict=True):
+        # That of a bias in front of a batch norm is nothing but rounding.
+        bound = 1e-3 * float(theirs.abs().max()) + 1e-4 * largest
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=bound)
 
-    metrics = results(one)["metrics"]
-    assert metrics == results(two)["metrics"] and metrics["total"] == 9
+    assert metrics(one) == metrics(two) and metrics(one)[-1]["total"] == 9
+    assert len(metrics(one)) == (3 if name == "best epoch" else 1)
     alone, together = np.load(one / "logits.npz"), np.load(two / "logits.npz")
     for key in ("impath", "label", "classnames"):
         assert together[key].tolist() == alone[key].tolist()
@@ -156,4 +160,43 @@ def test_a_run_that_goes_on_is_the_uninterrupted_one_bit_for_bit(pairs: dict[str
 
 def test_without_a_seed_all_draw_what_the_main_process_does(pairs: dict[str, Path]) -> None:
     """Otherwise the run ends with an error: the prompts would not be the same on all."""
-    assert results(pairs["two"] / "unseeded")["metrics"]["total"] == 9
+    assert metrics(pairs["two"] / "unseeded")[-1]["total"] == 9
+
+
+@pytest.fixture
+def command(data_root: Path, tiny_clip_file: Path, tmp_path: Path) -> list[str]:
+    words = f"train.py --root {data_root} --seed 1 --trainer CoOp --output-dir {tmp_path / 'run'} --eval-only"
+    words += " DATASET.NAME EuroSAT INPUT.SIZE (32,32) TRAINER.COOP.PREC fp32 DATALOADER.TEST.BATCH_SIZE 4"
+    words += f" DATALOADER.NUM_WORKERS 2 MODEL.BACKBONE.PATH {tiny_clip_file}"
+    return words.split()
+
+
+def test_torchrun_speaks_with_one_voice(command: list[str], tmp_path: Path) -> None:
+    result = torchrun(*command, cache=tmp_path / "cache")
+    assert result.returncode == 0, result.stdout
+    for line in ("=> result", "* total: 18", "Evaluating the test split"):
+        assert result.stdout.count(line) == 1, result.stdout
+    assert metrics(tmp_path / "run")[0]["total"] == 18
+    assert len(list((tmp_path / "run").glob("log.txt*"))) == 1
+    assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 1
+
+
+def test_an_error_of_all_is_said_once(command: list[str], tmp_path: Path) -> None:
+    result = torchrun(*command, "TRAINER.COOP.PREC", "fp8", cache=tmp_path)
+    assert result.returncode != 0
+    assert result.stdout.count("error: TRAINER.COOP.PREC is 'fp8'") == 1, result.stdout
+    assert "RuntimeError" not in result.stdout and not (tmp_path / "run").exists()
+
+
+def test_an_error_of_one_ends_all(command: list[str], data_root: Path, tmp_path: Path) -> None:
+    """The second process alone loads the second batch of test images."""
+    root = shutil.copytree(data_root, tmp_path / "broken")
+    [image] = root.rglob("Forest/test_2.png")  # the sixth
+    image.write_bytes(b"no image")
+    command[command.index(str(data_root))] = str(root)
+    result = torchrun(*command, cache=tmp_path / "cache")
+    assert result.returncode != 0
+    assert result.stdout.count("error: ") == 1 and f"{str(image)!r} cannot be read" in result.stdout, (
+        result.stdout
+    )
+    assert "RuntimeError" not in result.stdout and not (tmp_path / "run/results.jsonl").exists()
