@@ -40,6 +40,7 @@ class CLIPTrainer(FeatureTrainer):
 
     OPTIONS: dict[str, Any] = {}
     READS: tuple[str, ...] = ()
+    shares_batches = True
 
     @classmethod
     def own_options(cls) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from yacs.config import CfgNode as CN
 
 import clip
 from clip import CLIP
+from dassl.engine.models import Names
+from dassl.engine.processes import backward
 from dassl.engine.runtime import check_precision, supported_precision
 from dassl.evaluation import build_evaluator
 from dassl.metrics import compute_accuracy
@@ -143,7 +145,7 @@ class PromptTrainer(CLIPTrainer):
         with self.precision.autocast():
             losses, logits, columns = self.compute_loss(batch)
             loss = torch.stack(list(losses.values())).sum()
-        self._update(loss)
+        self.model_backward_and_update(loss)
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         parts = {name: part.detach() for name, part in losses.items()} if len(losses) > 1 else {}
@@ -166,13 +168,15 @@ class PromptTrainer(CLIPTrainer):
         """Images [B, 3, H, W] and labels [B], on the device."""
         return self._to_device(batch["img"]), self._to_device(batch["label"])
 
-    def _update(self, loss: Tensor) -> None:
-        if self.scaler is None:
-            self.model_backward_and_update(loss)
-            return
+    def model_backward(self, loss: Tensor) -> None:
         self.detect_anomaly(loss)
-        self.model_zero_grad()
-        self.scaler.scale(loss).backward()
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        backward(scaled, self.model.prompt_learner.parameters())
+
+    def model_update(self, names: Names = None) -> None:
+        if self.scaler is None:
+            super().model_update(names)
+            return
         self.scaler.step(self.optim)
         self.scaler.update()
 

@@ -250,8 +250,7 @@ class DPC(PromptTrainer):
         with self.dual_prompts.showing(shown):
             with self.precision.autocast():
                 self._text_features = self.model.text_features()
-            for batch in self.test_batches(loader):
-                logits, labels = self.test_step(batch)
+            for _, logits, labels in self.test_steps(self.test_batches(loader)):
                 total += float(F.cross_entropy(logits, labels, reduction="sum"))
                 count += len(labels)
         return total / count
