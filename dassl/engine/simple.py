@@ -251,7 +251,6 @@ class SimpleTrainer(Tester):
             resume.check_settings(checkpoint, self.cfg, self.known_options(), path)
 
 
-
 def _check_common_settings(cfg: CfgNode) -> None:
     check_availability(cfg.TEST.SPLIT, ["test", "val"])
     check_availability(cfg.TEST.FINAL_MODEL, ["last_step", "best_val"])

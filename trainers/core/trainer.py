@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from yacs.config import CfgNode as CN
 
 import clip
@@ -56,6 +57,8 @@ class PromptTrainer(CLIPTrainer):
     NODE: str
     MODEL_NAME = "prompt_learner"
     DPC_WEIGHT_BASE = 0.2
+
+    companions: Sequence[Optimizer] = ()  # of what a method tunes beside its prompts, in training alone
 
     tuned_on: TunedOn | None = None  # the classes of the prompts; None where their checkpoint doesn't say
 
@@ -171,14 +174,26 @@ class PromptTrainer(CLIPTrainer):
     def model_backward(self, loss: Tensor) -> None:
         self.detect_anomaly(loss)
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
-        backward(scaled, self.model.prompt_learner.parameters())
+        backward(scaled, [tensor for group in self._groups() for tensor in group["params"]])
+
+    def model_zero_grad(self, names: Names = None) -> None:
+        for optim in self._moving():
+            optim.zero_grad()
 
     def model_update(self, names: Names = None) -> None:
-        if self.scaler is None:
-            super().model_update(names)
-            return
-        self.scaler.step(self.optim)
-        self.scaler.update()
+        for optim in self._moving():
+            if self.scaler is None:
+                optim.step()
+            else:
+                self.scaler.step(optim)
+        if self.scaler is not None:
+            self.scaler.update()
+
+    def _moving(self) -> list[Optimizer]:
+        return [self.optim, *self.companions]
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for optim in self._moving() for group in optim.param_groups]
 
     # -- evaluation -------------------------------------------------------------------------------------
 
