@@ -12,13 +12,15 @@ import pytest
 from dassl.config import get_cfg_default
 from dassl.config.node import flatten
 from dassl.engine.idle import OPTIONAL
+from trainers.aliases import SETTINGS, SWITCHES, TRAINERS
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs/compatibility.md").read_text()
+COMMANDS, ENGINE = TEXT.split("## Their code, our engine")
 
 
 def section(title: str) -> str:
-    return TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    return TEXT.split(f"\n### {title}\n")[1].split("\n### ")[0]
 
 
 def test_modules() -> None:
@@ -38,7 +40,7 @@ def test_links() -> None:
     assert len(links) >= 4 and all((ROOT / "docs" / link).exists() for link in links)
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([A-Z]+\.[A-Z_.0-9]+)", TEXT))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`([A-Z]+\.[A-Z_.0-9]+)", ENGINE))))
 def test_settings(name: str) -> None:
     settings = [key for key, _ in flatten(get_cfg_default())]
     assert any(f"{key}.".startswith(f"{name}.") for key in settings)
@@ -49,3 +51,8 @@ def test_settings_that_do_nothing_are_all_listed() -> None:
     for name in OPTIONAL:
         known = name in ("DATASET.TEMPLATE", "DATALOADER.RETURN_IMG0")  # ours, and of the data loader
         assert known or any(f"{key}.".startswith(name) for key in listed), name
+
+
+def test_every_name_that_is_translated_is_listed() -> None:
+    listed = set(re.findall(r"`(?:--trainer )?([\w.]+)[^`]*`", COMMANDS))
+    assert {*SETTINGS, *SWITCHES} <= listed and set(TRAINERS) <= listed
