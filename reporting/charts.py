@@ -14,7 +14,7 @@ COLOURS = (
     "#2eabb8",
 )
 LINE_SIZE = (250, 120)
-LEFT, BOTTOM, TOP = 44, 18, 6  # of line charts: room for ticks
+LEFT, BOTTOM, TOP = 58, 18, 6  # of line charts: room for ticks
 ROW_HEIGHT, DOT_WIDTH, CHARACTER = 20, 420, 6.4
 
 
@@ -34,6 +34,7 @@ class LineChart(NamedTuple):
     title: str
     width: int
     height: int
+    left: int
     lines: list[Line]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
@@ -62,7 +63,7 @@ def line_chart(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) 
         lines.append(Line(label, colour(i), " ".join("{},{}".format(*place(x, y)) for x, y in drawn)))
     y_ticks = [(place(0, y)[1], f"{y:.3g}") for y in dict.fromkeys((low, high))]
     x_ticks = [(place(x, low)[0], f"{x:g}") for x in (0, math.ceil(last))]
-    return LineChart(title, width, height, lines, x_ticks, y_ticks)
+    return LineChart(title, width, height, LEFT, lines, x_ticks, y_ticks)
 
 
 class Dot(NamedTuple):
@@ -114,7 +115,7 @@ def dot_chart(title: str, dots: Iterable[Dot]) -> DotChart | None:
     circles = []
     for dot in dots:
         # series a little apart, so that equal accuracies stay visible
-        apart = (series.index(dot.series) - (len(series) - 1) / 2) * min(4, 14 / len(series))
+        apart = (series.index(dot.series) - (len(series) - 1) / 2) * min(2, 14 / len(series))
         down = round(ROW_HEIGHT * (rows.index(dot.row) + 0.5) + apart, 1)
         text = f"{dot.row}, {dot.series}, seed {dot.seed}: {dot.accuracy:.2f} %"
         circles.append((along(dot.accuracy), down, colour(series.index(dot.series)), text))

@@ -77,7 +77,7 @@ def class_tables(folders: Sequence[RunFolder]) -> list[ClassTable]:
             ]
             images = max(total for pairs in counts for total, _ in pairs)
             rows.append((name, images, [mean_accuracy(pairs) for pairs in counts]))
-        titles = [f"{method} ({len(runs)} seeds)" for method, runs in methods.items()]
+        titles = [f"{method} ({len(runs)} seed{'s' * (len(runs) > 1)})" for method, runs in methods.items()]
         tables.append(ClassTable(str(place), titles, rows))
     return tables
 

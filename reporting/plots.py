@@ -14,6 +14,7 @@ from reporting.base_new import Summary
 from reporting.few_shot import Curve
 
 _WIDEST = 20  # inches of panels side by side
+_LEGEND = 0.18  # inches above all panels
 
 
 def draw_panels(
@@ -51,7 +52,7 @@ def _draw_panels(
     for axis in axes if stacked else axes[:1]:
         axis.set_ylabel("accuracy (%)")
     figure.legend(list(named.values()), list(named), frameon=False, fontsize=8, loc="upper right", ncols=4)
-    figure.tight_layout(rect=(0, 0, 1, 0.95))
+    figure.tight_layout(rect=(0, 0, 1, 1 - _LEGEND / size[1]))
     pyplot.close(figure)  # pyplot forgets it; it can still be saved
     return figure
 

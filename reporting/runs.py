@@ -6,6 +6,7 @@ Accuracies are percentages at full precision; nothing is rounded before it is av
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 from collections import defaultdict
@@ -129,11 +130,24 @@ def read_results(path: Path) -> list[dict[str, Any]]:
             raise ValueError(
                 f"{path}, line {number}: not JSON ({error}); mend or remove that line"
             ) from error
-        missing = [name for name in FIELDS if name not in record]
-        if missing or "accuracy" not in record["metrics"]:
-            raise ValueError(f"{path}, line {number}: {', '.join(missing) or 'metrics.accuracy'} is missing")
+        if problem := what_is_wrong(record):
+            raise ValueError(f"{path}, line {number}: {problem}; mend or remove that line")
         records.append(record)
     return records
+
+
+def what_is_wrong(record: Any) -> str | None:
+    """What a line of results.jsonl lacks, if anything."""
+    if not isinstance(record, dict):
+        return "not a record, which begins with {"
+    metrics = record.get("metrics")
+    missing = [name for name in FIELDS if name not in record]
+    if missing or not isinstance(metrics, dict) or "accuracy" not in metrics:
+        return f"{', '.join(missing) or 'metrics.accuracy'} is missing"
+    accuracy = metrics["accuracy"]
+    if not isinstance(accuracy, int | float) or not math.isfinite(accuracy):
+        return f"metrics.accuracy is {accuracy!r}, not a number"
+    return None
 
 
 def finished_runs(directory: Path) -> Iterator[tuple[Run, dict[str, Any]]]:

@@ -13,6 +13,7 @@ from reporting.base_new import MEASURES, base_new_table, summarise_tree
 from reporting.charts import Dot, DotChart, dot_chart
 from reporting.few_shot import collect_curves, few_shot_table
 from reporting.formats import show
+from reporting.names import dataset_rank
 from reporting.plots import base_new_figure, few_shot_figure, svg_element
 from reporting.runs import NoResultsError, row_rank, shown_methods
 from reporting.tables import Table, groups, ranks, shown_columns
@@ -112,12 +113,13 @@ def xd_section(directory: Path, paper: bool) -> Section:
             for row in sorted(rows, key=row_rank)
             for (column, seed), accuracy in sorted(rows[row].accuracy.items())
         ]
+        dots.sort(key=lambda dot: (dot.row != source, dataset_rank(dot.row)))
         section.add_dots(f"tuned on {source}", dots)
     return section
 
 
-def few_shot_section(directory: Path, paper: bool) -> Section:
-    del paper  # prints curves, but no figures
+def few_shot_section(directory: Path, _paper: bool) -> Section:
+    """The DPC paper draws curves of this protocol, and prints no figures."""
     curves = collect_curves(directory, average=True)
     section = Section("Few-shot")
     section.add(few_shot_table(curves, difference=True))

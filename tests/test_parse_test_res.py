@@ -198,6 +198,25 @@ def test_a_cut_off_last_line_is_no_result_and_a_broken_one_is_an_error(tmp_path,
     assert "line 1: dataset, split" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[1, 2]", "not a record"),
+        ('{"metrics": 3}', "metrics.accuracy is missing"),
+        ('{"metrics": {"accuracy": "90"}}', "metrics.accuracy is '90', not a number"),
+        ('{"metrics": {"accuracy": NaN}}', "metrics.accuracy is nan, not a number"),
+    ],
+)
+def test_a_line_that_is_no_result_is_an_error_that_names_it(tmp_path, capsys, line, said):
+    folder = write_result(tmp_path, "base", 1, 80.0)
+    file = folder / "results.jsonl"
+    record = json.loads(file.read_text())
+    other = json.loads(line)
+    file.write_text(json.dumps(other if isinstance(other, list) else record | other) + "\n")
+    assert main([str(tmp_path), "--base-new"]) == 2
+    assert f"{file}, line 1: {said}" in capsys.readouterr().err
+
+
 def test_latex_escapes_names_and_keeps_the_notes_as_comments(tmp_path, capsys):
     for subset in ("base", "new"):
         for seed in (1, 2):
