@@ -18,7 +18,7 @@ from reporting.html import render
 from tests.reporting.tree import class_lines, progress, write_base_new, write_full_run, write_logits
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-WICKED = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&$x^{"
+WICKED = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&$x^{$"
 
 
 class Page(HTMLParser):
@@ -111,9 +111,8 @@ def test_one_file_that_loads_and_runs_nothing(tmp_path, capsys):
     assert not re.search(r"@import|url\((?!#)", text)
     policy = [a["content"] for tag, a in page.tags if tag == "meta" and "http-equiv" in a]
     assert policy == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
-    ids = [a["id"] for _, a in page.tags if "id" in a and not a["id"].startswith(("patch_", "axes_"))]
-    clips = [name for name in ids if re.fullmatch(r"p[0-9a-f]{10}", name)]
-    assert clips and len(clips) == len(set(clips))  # one plot's clipping is not another's
+    again = render(tmp_path / "output")
+    assert again[again.index("<main>") :] == text[text.index("<main>") :]  # nothing random in the plots
 
 
 def test_what_files_say_is_text(tmp_path):
