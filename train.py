@@ -22,7 +22,9 @@ import datasets
 from clip import missing_weights
 from dassl.config import get_cfg_default
 from dassl.engine import build_trainer
+from dassl.engine.processes import disconnect, first_to_fail
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
+from dassl.utils.processes import is_main, rank
 from trainers import extend_cfg
 from trainers.aliases import Door
 
@@ -132,7 +134,8 @@ def run(args: argparse.Namespace) -> None:
         logging.getLogger().removeHandler(handler)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
-    setup_logger(cfg.OUTPUT_DIR, earlier.getvalue())
+    if is_main():
+        setup_logger(cfg.OUTPUT_DIR, earlier.getvalue())
     logger.info("arguments: %s", " ".join(sys.argv[1:]))
     logger.info("settings:\n%s", cfg)
     logger.info("machine:\n%s", collect_env_info())
@@ -140,14 +143,21 @@ def run(args: argparse.Namespace) -> None:
         trainer.test()
     elif not args.no_train:
         trainer.train()
+    disconnect()
 
 
 def report_errors(command: Callable[[], None]) -> int:
-    """The exit code of ``command``, whose errors that a user can mend are said in a line."""
+    """The exit code of ``command``, whose errors that a user can mend are said in a line.
+
+    Of several processes that fail, the first speaks: the others fail alike, or because it has gone.
+    """
     try:
         command()
-    except (ValueError, OSError, FloatingPointError) as error:
-        if os.environ.get("DPC_TRACEBACK"):
+    except Exception as error:
+        if not first_to_fail():
+            return 1
+        mendable = isinstance(error, ValueError | OSError | FloatingPointError)
+        if not mendable or os.environ.get("DPC_TRACEBACK"):
             raise
         print(f"error: {error}\n(DPC_TRACEBACK=1 shows where)", file=sys.stderr)
         return 1
@@ -155,7 +165,9 @@ def report_errors(command: Callable[[], None]) -> int:
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    """Run the command line; of several processes, all but the main one log warnings alone."""
+    level, speaker = (logging.INFO, "") if is_main() else (logging.WARNING, f"process {rank()}: ")
+    logging.basicConfig(level=level, format=f"{speaker}%(message)s", stream=sys.stdout)
     return report_errors(lambda: run(parse_arguments()))
 
 

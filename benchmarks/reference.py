@@ -56,7 +56,7 @@ class Path77:
         """One update on a batch with ``img`` [L, 3, H, W] and ``label`` [L]; returns L."""
         with self.trainer.precision.autocast():
             loss = self.loss(batch)
-        self.trainer._update(loss)
+        self.trainer.model_backward_and_update(loss)
         loss.item()
         return len(batch["label"])
 

@@ -4,6 +4,7 @@ from clip import arch, eva02, model, resnet, vit
 from clip.arch import Architecture
 from clip.families import build_model
 from clip.families.openai import openai_state_dict
+from clip.identity import weights_hash
 from clip.model import CLIP, set_precision, similarity_logits
 from clip.tokenizer import tokenize
 from clip.weights import (
@@ -33,4 +34,5 @@ __all__ = [
     "set_precision",
     "similarity_logits",
     "tokenize",
+    "weights_hash",
 ]

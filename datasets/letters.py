@@ -51,13 +51,17 @@ def font_files() -> list[Path]:
     """The font files, found without importing matplotlib.
 
     Raises:
-        FileNotFoundError: matplotlib, which ships them, is not installed.
+        FileNotFoundError: matplotlib, which ships them, is not installed, or is an early one that lacks some.
     """
     spec = importlib.util.find_spec("matplotlib")
+    remedy = 'pip install "matplotlib>=3.11"'
     if spec is None or spec.origin is None:
-        raise FileNotFoundError("data set Letters draws with matplotlib's fonts: pip install matplotlib")
+        raise FileNotFoundError(f"data set Letters draws with matplotlib's fonts: {remedy}")
     folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf"
-    return [folder / f"{name}.ttf" for name in FONTS]
+    files = [folder / f"{name}.ttf" for name in FONTS]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise FileNotFoundError(f"matplotlib lacks {', '.join(missing)} for the data set Letters: {remedy}")
+    return files
 
 
 def render(text: str, font: ImageFont.FreeTypeFont, rng: random.Random) -> Image.Image:

@@ -15,7 +15,7 @@ import pytest
 import datasets
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("clip", "dassl", "datasets", "trainers", "reporting", "benchmarks", "demo")
+FOLDERS = ("clip", "dassl", "datasets", "trainers", "experiments", "reporting", "benchmarks", "demo")
 FILES = [
     *sorted(ROOT.glob("*.py")),
     *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))),
@@ -79,6 +79,7 @@ def test_there_are_no_circles() -> None:
         ("datasets", {"clip", "trainers"}),
         ("trainers.core", {"datasets"}),
         ("trainers", {"datasets", "train"}),
+        ("experiments", {"clip", "dassl", "datasets", "trainers", "reporting"}),
     ],
 )
 def test_what_a_package_knows_nothing_of(package: str, others: set[str]) -> None:

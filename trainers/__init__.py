@@ -3,7 +3,6 @@
 A method is listed by importing its module; ``<Method>_DPC`` follows by itself.
 """
 
-import copy
 from typing import Any
 
 from yacs.config import CfgNode as CN
@@ -11,6 +10,7 @@ from yacs.config import CfgNode as CN
 from dassl.engine import TRAINER_REGISTRY
 from trainers import cocoop, coop, ivlp, kgcoop, maple, promptkd, promptsrc, vpt, zsclip  # noqa: F401
 from trainers.core import PromptTrainer
+from trainers.core.clip_trainer import options_of
 from trainers.plugins import on_top
 from trainers.plugins.dpc import DPC
 
@@ -30,9 +30,8 @@ def __getattr__(name: str) -> Any:
 def extend_cfg(cfg: CN) -> None:
     """Add the options of every trainer of this package below ``cfg.TRAINER``."""
     for name in TRAINER_REGISTRY.registered_names():
-        for owner in reversed(TRAINER_REGISTRY.get(name).__mro__):
-            for node, options in vars(owner).get("OPTIONS", {}).items():
-                if isinstance(options, CN):
-                    cfg.TRAINER.setdefault(node, CN()).update(copy.deepcopy(options))
-                else:
-                    cfg.TRAINER[node] = options
+        for node, options in options_of(TRAINER_REGISTRY.get(name)).items():
+            if isinstance(options, CN):
+                cfg.TRAINER.setdefault(node, CN()).update(options)
+            else:
+                cfg.TRAINER[node] = options

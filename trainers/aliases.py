@@ -61,7 +61,7 @@ SETTINGS = {
     "TRAINER.PROMPTKD.CE_WEIGHT": Alias(reason=_UNREAD),
 }
 
-# settings that take text here, and a switch in another repository (KgCoOp's): what on and off mean
+# settings that take text here, and are a switch in another repository: what on and off mean
 SWITCHES = {"TRAINER.COOP.CTX_INIT": {True: "a photo of a", False: ""}}
 
 

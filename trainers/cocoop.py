@@ -14,6 +14,7 @@ from yacs.config import CfgNode as CN
 
 from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
+from dassl.engine.processes import in_shares
 from trainers.core import PromptedCLIP, PromptTrainer, encode_prompts
 from trainers.core.prompts import ContextPrompts, PromptLearner, TextPrompts, starting_context
 
@@ -51,11 +52,12 @@ class ConditionalCLIP(PromptedCLIP):
     def class_logits(
         self, image_features: Tensor, text_features: Tensor | None, classes: Tensor | None
     ) -> Tensor:
-        rows = []
-        for features in image_features:  # one text pass an image bounds the memory
+        def logits_of(features: Tensor) -> Tensor:
             prompts = self.prompt_learner.text_prompts_for(features, classes)
-            rows.append(self.logits(features, encode_prompts(self.clip, prompts)))
-        return torch.stack(rows)
+            return self.logits(features, encode_prompts(self.clip, prompts))
+
+        # One text pass an image bounds the memory.
+        return in_shares(lambda images: torch.stack([logits_of(image) for image in images]), image_features)
 
 
 @TRAINER_REGISTRY.register()

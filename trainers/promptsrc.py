@@ -14,6 +14,7 @@ from torch import Tensor
 from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY
+from dassl.engine.processes import in_shares
 from trainers.core import View
 from trainers.core.model import unit
 from trainers.core.templates import ENSEMBLE_TEMPLATES
@@ -59,7 +60,7 @@ class PromptSRC(IVLP):
         if view.classes is not None:
             frozen_text = frozen_text[view.classes.to(self.device)]
         with torch.no_grad():
-            frozen_image = unit(self.model.clip.encode_image(view.images))
+            frozen_image = in_shares(lambda rows: unit(self.model.clip.encode_image(rows)), view.images)
             frozen_logits = self.model.logits(frozen_image, frozen_text)
         divergence = F.kl_div(
             logits.log_softmax(dim=1), frozen_logits.log_softmax(dim=1), reduction="sum", log_target=True

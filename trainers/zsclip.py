@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY
+from trainers.core.clip_trainer import CLIPTrainer
 from trainers.core.door import load_clip
 from trainers.core.model import unit
 from trainers.core.templates import SELECTED_TEMPLATES, ensemble_features, template_of
-from trainers.core.trainer import CLIPTrainer
 
 
 @TRAINER_REGISTRY.register()
 class ZeroshotCLIP(CLIPTrainer):
     """CLIP with the data set's template (Eq. 1 of the DPC paper)."""
 
-    OPTIONS: dict[str, CN] = {}
     READS = ("DATASET.TEMPLATE",)
 
     def templates(self) -> list[str]:

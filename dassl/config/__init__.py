@@ -3,9 +3,19 @@
 from dassl.config.absent import complete
 from dassl.config.compat import add_for_others, clean_cfg
 from dassl.config.defaults import _C
-from dassl.config.node import Config, config_hash, relevant_settings
+from dassl.config.node import Config
+from dassl.config.relevant import Options, changed_settings, config_hash, relevant_settings
 
-__all__ = ["Config", "clean_cfg", "complete", "config_hash", "get_cfg_default", "relevant_settings"]
+__all__ = [
+    "Config",
+    "Options",
+    "changed_settings",
+    "clean_cfg",
+    "complete",
+    "config_hash",
+    "get_cfg_default",
+    "relevant_settings",
+]
 
 
 def get_cfg_default(for_others: bool = True) -> Config:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -110,15 +108,3 @@ def flatten(cfg: CfgNode, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from flatten(cfg[key], f"{prefix}{key}.")
         else:
             yield prefix + key, cfg[key]
-
-
-def relevant_settings(cfg: CfgNode) -> dict[str, str]:
-    """The settings that decide what a run computes, as text. ``LOCATION_SETTINGS`` are left out."""
-    # JSON writes tuples and lists alike, as yacs treats them.
-    return {k: json.dumps(v) for k, v in flatten(cfg) if k not in LOCATION_SETTINGS}
-
-
-def config_hash(cfg: CfgNode) -> str:
-    """12 hexadecimal digits that are equal when two runs compute the same thing."""
-    text = json.dumps(relevant_settings(cfg), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 from yacs.config import CfgNode
 
 from dassl.config import complete
@@ -100,3 +101,27 @@ def build_data_loader(
             dropped, len(data_source), batch_size,
         )  # fmt: skip
     return loader
+
+
+class _EveryNth(Sampler[list[int]]):
+    """Batches ``first``, ``first + step``, ... of a batch sampler."""
+
+    def __init__(self, batches: Iterable[list[int]], first: int, step: int) -> None:
+        self.batches, self.first, self.step = batches, first, step
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return islice(self.batches, self.first, None, self.step)
+
+
+def every_nth_batch(batches: Iterable[Any], first: int, step: int) -> Iterable[Any]:
+    """Batches ``first``, ``first + step``, ... of a list or a loader, which loads no others."""
+    if not isinstance(batches, DataLoader) or batches.batch_sampler is None:
+        return islice(batches, first, None, step)
+    return _Loader(
+        batches.dataset,
+        batch_sampler=_EveryNth(batches.batch_sampler, first, step),
+        num_workers=batches.num_workers,
+        collate_fn=batches.collate_fn,
+        multiprocessing_context=batches.multiprocessing_context,
+        pin_memory=batches.pin_memory,
+    )

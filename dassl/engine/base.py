@@ -10,6 +10,7 @@ import torch
 
 from dassl.engine.anomaly import LossGuard
 from dassl.engine.models import ModelKeeper, Names
+from dassl.utils.processes import is_main
 
 __all__ = ["Names", "SummaryWriter", "TrainerBase"]
 
@@ -149,8 +150,8 @@ class TrainerBase(ModelKeeper):
     # TensorBoard
 
     def init_writer(self, log_dir: str) -> None:
-        """Start writing curves to ``log_dir``, unless that has been done."""
-        if self._writer is None:
+        """Start writing curves to ``log_dir``, unless that has been done; the main process does."""
+        if self._writer is None and is_main():
             self._writer = SummaryWriter(log_dir=log_dir)
 
     def close_writer(self) -> None:

@@ -26,6 +26,7 @@ from yacs.config import CfgNode as CN
 import dassl.utils.files
 from dassl.data import DatasetWrapper, build_data_loader
 from dassl.data.transforms import augment, functional, is_fixed
+from dassl.engine.processes import by_main, everywhere, in_turn
 from dassl.engine.runtime import Precision
 from dassl.engine.trainer import TrainerX
 from dassl.utils import atomic_path, progress, user_cache
@@ -128,9 +129,9 @@ class FeatureTrainer(TrainerX):
         stamps, features = self._of_this_run.get(file.path, (None, None))
         if stamps is None or not torch.equal(stamps, file.stamps):
             features = file.read()
-        if features is None:
+        if features is None or not everywhere(features is not None):
             features = self._encode(loader)
-            file.write(features)
+            by_main(lambda: file.write(features))
         else:
             _draw_as_a_pass_does()
         self._of_this_run[file.path] = file.stamps, features
@@ -146,9 +147,10 @@ class FeatureTrainer(TrainerX):
         )  # fmt: skip
         features = []
         with progress("Encoding images", len(fresh)) as bar:
-            for batch in fresh:
-                images, _ = self.parse_batch_test(batch)
-                features.append(self.test_image_features(images))
+            for part in in_turn(
+                lambda batch: self.test_image_features(self.parse_batch_test(batch)[0]), fresh
+            ):
+                features.append(part)
                 bar.update()
         return torch.cat(features).cpu()
 

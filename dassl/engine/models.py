@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 import dassl.optim  # noqa: F401 - its schedulers may be part of the checkpoints that are read here
 from dassl.engine.checkpoint import find_checkpoint
+from dassl.engine.processes import by_main
 from dassl.utils import check_state_dict, latest_checkpoint, load_checkpoint, save_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -147,6 +148,11 @@ class ModelKeeper:
         model_name: str = "",
     ) -> None:
         """Write ``<directory>/<name>/model.pth.tar-<epoch + 1>`` (or ``model_name``) for every model."""
+        by_main(lambda: self._write_models(epoch, directory, is_best, val_result, model_name))
+
+    def _write_models(
+        self, epoch: int, directory: str, is_best: bool, val_result: float | None, model_name: str
+    ) -> None:
         for name in self.get_model_names():
             optim, sched = self._optims[name], self._scheds[name]
             state = {

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from yacs.config import CfgNode
 
-from dassl.config import config_hash
+from dassl.config import Options, config_hash
 from dassl.data.datasets import DatasetBase, chosen_subset
 from dassl.utils import atomic_path, git_commit, mkdir_if_missing
 
@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 def append_result(
     cfg: CfgNode,
+    options: Options,
     dataset: DatasetBase | None,
     split: str,
     epoch: int | None,
@@ -30,8 +31,11 @@ def append_result(
 ) -> None:
     """Append a line to ``<OUTPUT_DIR>/results.jsonl``.
 
-    ``epoch`` epochs of training lie behind the weights, None when unknown; ``origin`` has what else is known
-    of them, and of the classes where those are not what ``cfg`` says.
+    Args:
+        options: what trainer and data sets add to the settings.
+        dataset: the data set; other people's trainers may keep none.
+        epoch: epochs of training behind the weights; None when unknown.
+        origin: what else is known of the weights, and of the classes where those are not what ``cfg`` says.
     """
     record = {
         "method": cfg.TRAINER.NAME,
@@ -43,7 +47,7 @@ def append_result(
         "epoch": epoch,
         **origin,
         "metrics": {name: _plain(value) for name, value in results.items()},
-        "config_hash": config_hash(cfg),
+        "config_hash": config_hash(cfg, options),
         "git_commit": git_commit(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import torch
 from yacs.config import CfgNode
 
-from dassl.config import relevant_settings
+from dassl.config import Options, changed_settings, relevant_settings
+from dassl.config.node import LOCATION_SETTINGS, flatten
 from dassl.engine.checkpoint import PREFIX
 from dassl.utils import get_rng_state, load_checkpoint, set_rng_state, write_checkpoint
 
@@ -30,6 +31,8 @@ class Resumable(Protocol):
 
     @property
     def scheds(self) -> Mapping[str, Any]: ...
+
+    def known_options(self) -> Options: ...
 
     def get_model_names(self) -> list[str]: ...
 
@@ -52,7 +55,8 @@ def save_resume_file(trainer: Resumable, cfg: CfgNode, directory: str, epoch: in
     scaler = getattr(trainer, "scaler", None)
     state = {
         "epoch": epoch,
-        "settings": relevant_settings(cfg),
+        "settings": relevant_settings(cfg, trainer.known_options()),
+        "changed_settings": sorted(changed_settings(cfg, trainer.known_options())),
         "models": {name: trainer.resume_state_dict(name) for name in trainer.get_model_names()},
         "optimizers": {name: _state(part) for name, part in trainer.optims.items()},
         "schedulers": {name: _state(part) for name, part in trainer.scheds.items()},
@@ -77,7 +81,7 @@ def load_resume_file(trainer: Resumable, cfg: CfgNode, directory: str) -> int:
     state = load_checkpoint(path)
     if missing := {"epoch", "settings", "models", "optimizers", "schedulers", "rng"} - set(state):
         raise ValueError(f"{path!r} is not a resume file: it lacks {', '.join(sorted(missing))}")
-    check_settings(state["settings"], cfg, path)
+    check_settings(state, cfg, trainer.known_options(), path)
     if set(state["models"]) != set(trainer.get_model_names()):
         names = trainer.get_model_names()
         raise ValueError(f"{path!r} holds the models {sorted(state['models'])}, not {sorted(names)}")
@@ -92,7 +96,9 @@ def load_resume_file(trainer: Resumable, cfg: CfgNode, directory: str) -> int:
     return state["epoch"]
 
 
-def finished_classes(directory: str, names: list[str], epochs: int, cfg: CfgNode) -> str | None:
+def finished_classes(
+    directory: str, names: list[str], epochs: int, cfg: CfgNode, options: Options
+) -> str | None:
     """The classes of the finished run of ``epochs`` in ``directory``, where ``cfg`` is on others.
 
     Returns:
@@ -104,14 +110,14 @@ def finished_classes(directory: str, names: list[str], epochs: int, cfg: CfgNode
     paths = [os.path.join(directory, name, f"{PREFIX}{epochs}") for name in names]
     if not paths or not all(map(os.path.isfile, paths)) or os.path.exists(resume_path(directory)):
         return None
-    written = load_checkpoint(paths[0]).get("settings", {})
-    classes = json.loads(written.get("DATASET.SUBSAMPLE_CLASSES", "null"))
+    written = load_checkpoint(paths[0])
+    classes = json.loads(written.get("settings", {}).get("DATASET.SUBSAMPLE_CLASSES", "null"))
     if classes in (None, cfg.DATASET.SUBSAMPLE_CLASSES):
         return None
     same = cfg.clone()
     same.defrost()
     same.DATASET.SUBSAMPLE_CLASSES = classes
-    check_settings(written, same, paths[0])
+    check_settings(written, same, options, paths[0])
     return classes
 
 
@@ -121,15 +127,29 @@ def remove_resume_file(directory: str) -> None:
         os.remove(resume_path(directory))
 
 
-def check_settings(written: dict[str, str], cfg: CfgNode, path: str) -> None:
-    """Raise a ``ValueError`` when ``path`` was written under settings that differ in what they compute."""
-    current = relevant_settings(cfg)
-    # a setting that the run's version did not have yet has its default, which computes as before
-    changed = sorted(key for key in written if written[key] != current.get(key))
+def check_settings(state: Mapping[str, Any], cfg: CfgNode, options: Options, path: str) -> None:
+    """Raise a ``ValueError`` when ``path`` was written under settings that differ in what they compute.
+
+    A setting that the file does not have is taken for its default, since its version did not have it yet. One
+    that this version no longer has counts, unless the file says that it was at its default.
+
+    Args:
+        state: what the file holds: ``settings``, and ``changed_settings`` unless it is of an earlier version.
+    """
+    written, current, defaults = state["settings"], relevant_settings(cfg, options), options.defaults()
+    there_is = {key for key, _ in flatten(cfg)}
+    unchanged = set(written) - set(state.get("changed_settings", written))
+    changed = {}
+    for key in sorted({*written, *current}):
+        gone = key not in there_is
+        foreign = options.is_of_another_trainer(key) and not (gone and options.has_beside(key))
+        if key in LOCATION_SETTINGS or foreign or (gone and key in unchanged):
+            continue
+        was, now = written.get(key, defaults.get(key, current.get(key))), current.get(key, "absent")
+        if was != now:
+            changed[key] = f"{key} was {was}, now {now}"
     if changed:
-        shown = "; ".join(
-            f"{key} was {written.get(key, 'absent')}, now {current.get(key, 'absent')}" for key in changed[:5]
-        )
+        shown = "; ".join(list(changed.values())[:5])
         more = f"; and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise ValueError(
             f"{path!r} belongs to a run with other settings ({shown}{more}). "

@@ -1,19 +1,16 @@
-"""Where and how a run computes: device, process among others, number format.
-
-Trainers refuse several processes as yet; what concerns those is tested, for when mini-batches are split.
-"""
+"""Where and how a run computes: device, process among others, number format."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+
+from dassl.utils import processes
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +34,6 @@ class Runtime:
         """Whether this process writes the run's files."""
         return self.rank == 0
 
-    def all_reduce(self, tensors: Iterable[Tensor]) -> None:
-        """Replace each tensor by its sum over all processes, in place."""
-        if self.world_size == 1:
-            return
-        for tensor in tensors:
-            dist.all_reduce(tensor)
-
 
 def find_runtime(use_cuda: bool) -> Runtime:
     """The process that this is, as ``torchrun`` says it in the environment, and its device.
@@ -52,18 +42,34 @@ def find_runtime(use_cuda: bool) -> Runtime:
 
     Args:
         use_cuda: take the GPU, where there is one.
+
+    Raises:
+        ValueError: there are several processes, but no ``torchrun`` that has started them, or too few GPUs.
     """
-    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world_size = processes.rank(), processes.world_size()
     on_gpu = use_cuda and torch.cuda.is_available()
     device = torch.device("cpu")
     if on_gpu:
         index = int(os.environ["LOCAL_RANK"]) if world_size > 1 else torch.cuda.current_device()
         device = torch.device("cuda", index)
     if world_size > 1 and not dist.is_initialized():
+        _check_start(device)
         if on_gpu:
             torch.cuda.set_device(device)
         dist.init_process_group("nccl" if on_gpu else "gloo", rank=rank, world_size=world_size)
     return Runtime(device, rank, world_size)
+
+
+def _check_start(device: torch.device) -> None:
+    if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise ValueError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but {', '.join(missing)} is not set: start train.py "
+            "with torchrun, or unset WORLD_SIZE"
+        )
+    if device.type == "cuda" and device.index >= (count := torch.cuda.device_count()):
+        raise ValueError(
+            f"LOCAL_RANK is {device.index}, but GPUs here: {count}; start torchrun --nproc-per-node {count}"
+        )
 
 
 PRECISIONS = ("fp32", "fp16", "bf16", "amp", "amp_bf16")

@@ -9,25 +9,26 @@ import time
 from datetime import timedelta
 from typing import Any
 
-import torch
 from yacs.config import CfgNode
 
-from dassl.config import complete, relevant_settings
+from dassl.config import Options, changed_settings, complete, relevant_settings
 from dassl.data import DataManager
+from dassl.data.datasets import options_of_datasets
 from dassl.engine import resume
-from dassl.engine.base import TrainerBase
-from dassl.engine.report import LogitRecorder, append_result
+from dassl.engine.processes import agree_on_random_numbers, by_main, check_same
 from dassl.engine.runtime import find_runtime
 from dassl.engine.selection import selection_images
+from dassl.engine.testing import Tester
 from dassl.evaluation import build_evaluator
 from dassl.modeling import SimpleNet
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import check_availability, load_pretrained_weights, progress
+from dassl.utils import check_availability, load_pretrained_weights
+from dassl.utils.processes import world_size
 
 logger = logging.getLogger(__name__)
 
 
-class SimpleTrainer(TrainerBase):
+class SimpleTrainer(Tester):
     """Builds data, model and evaluator from ``cfg``; evaluates, saves and resumes.
 
     ``data_manager`` takes the place of the one that ``cfg`` describes.
@@ -36,7 +37,7 @@ class SimpleTrainer(TrainerBase):
     may override ``check_cfg``, ``build_data_loader`` and the hooks of ``TrainerBase``.
     """
 
-    model: Any
+    shares_batches = False  # whether several processes (``torchrun``) may compute one mini-batch together
     selects_on = ""  # the images that the final model is selected on, see `selection_images`
     scaler: Any = None  # a gradient scaler that a subclass sets is part of the resume file
 
@@ -44,8 +45,10 @@ class SimpleTrainer(TrainerBase):
         super().__init__()
         complete(cfg)
         _check_common_settings(cfg)
+        self._check_processes()
         self.check_cfg(cfg)
         self.runtime = find_runtime(cfg.USE_CUDA)
+        agree_on_random_numbers()  # a run without SEED has drawn its own in each
         self.device = self.runtime.device
         self.max_epoch = cfg.OPTIM.MAX_EPOCH
         self.output_dir = cfg.OUTPUT_DIR
@@ -53,6 +56,7 @@ class SimpleTrainer(TrainerBase):
         self.dm: Any = data_manager
         self.find_inputs()
         self.build_data_loader()
+        agree_on_random_numbers()  # the first process to read a data set may have drawn what others read
         self.build_model()
         if not self.get_model_names():  # nothing to train or load, such as zero-shot
             self.epochs_trained = 0
@@ -63,12 +67,32 @@ class SimpleTrainer(TrainerBase):
     def check_cfg(self, cfg: CfgNode) -> None:
         """Raise a ``ValueError`` when the trainer cannot work with ``cfg``."""
 
+    def _check_processes(self) -> None:
+        if (processes := world_size()) > 1 and not self.shares_batches:
+            raise ValueError(
+                f"WORLD_SIZE is {processes}, but {type(self).__name__} computes a mini-batch on one process, "
+                "and several would write the same files: start train.py without torchrun"
+            )
+
     def find_inputs(self) -> None:
         """Find the files of other runs that this one builds on, before any data is read.
 
         Raises:
             FileNotFoundError: one is not there; names the setting that leads to it.
         """
+
+    @classmethod
+    def own_options(cls) -> dict[str, Any] | None:
+        """The settings below ``TRAINER`` that this trainer reads, by full name, with their defaults.
+
+        All others there are taken for other trainers'. None: it doesn't say, and all of them count.
+        """
+        return None
+
+    @classmethod
+    def known_options(cls) -> Options:
+        """What trainer and data sets add to Dassl's settings."""
+        return Options(cls.own_options(), options_of_datasets())
 
     def build_data_loader(self) -> None:
         """Create the data manager ``dm``, unless there is one, and take over its loaders and facts."""
@@ -120,7 +144,8 @@ class SimpleTrainer(TrainerBase):
         Raises:
             ValueError: what is there belongs to a run with other settings.
         """
-        classes = resume.finished_classes(directory, self.get_model_names(), self.max_epoch, self.cfg)
+        names, options = self.get_model_names(), self.known_options()
+        classes = resume.finished_classes(directory, names, self.max_epoch, self.cfg, options)
         if classes is None:
             return False
         logger.warning(
@@ -156,6 +181,7 @@ class SimpleTrainer(TrainerBase):
 
     def before_epoch(self) -> None:
         set_epoch = getattr(self.dm, "set_epoch", None)
+        agree_on_random_numbers()
         if set_epoch is not None:
             set_epoch(self.epoch)
 
@@ -186,14 +212,19 @@ class SimpleTrainer(TrainerBase):
     # Checkpoints
 
     def checkpoint_origin(self) -> dict[str, Any]:
-        origin: dict[str, Any] = {"settings": relevant_settings(self.cfg)}
+        origin: dict[str, Any] = {
+            "settings": relevant_settings(self.cfg, self.known_options()),
+            "changed_settings": sorted(changed_settings(self.cfg, self.known_options())),
+        }
         return {**origin, "selected_on": self.selects_on} if self.selects_on else origin
 
     def save_resume_point(self) -> None:
-        resume.save_resume_file(self, self.cfg, self.output_dir, self.epoch + 1)
+        for name in self.get_model_names():
+            check_same(self.resume_state_dict(name))
+        by_main(lambda: resume.save_resume_file(self, self.cfg, self.output_dir, self.epoch + 1))
 
     def remove_resume_point(self) -> None:
-        resume.remove_resume_file(self.output_dir)
+        by_main(lambda: resume.remove_resume_file(self.output_dir))
 
     def resume_model_if_exist(self, directory: str) -> int:
         """Go on from the resume file in ``directory``, else from its last checkpoints (not bit for bit).
@@ -217,72 +248,8 @@ class SimpleTrainer(TrainerBase):
     def check_resumable(self, checkpoint: dict[str, Any], path: str) -> None:
         """Refuse a checkpoint of a run with other settings, where it says so."""
         if "settings" in checkpoint:
-            resume.check_settings(checkpoint["settings"], self.cfg, path)
+            resume.check_settings(checkpoint, self.cfg, self.known_options(), path)
 
-    # Evaluation
-
-    @torch.no_grad()
-    def test(self, split: str | None = None) -> float:
-        """Evaluate the current weights.
-
-        Args:
-            split: ``val`` (``test`` when the data set has no validation images) or ``test``; None takes
-                ``cfg.TEST.SPLIT``.
-
-        Returns:
-            The first result of the evaluator.
-        """
-        self.set_model_mode("eval")
-        self.evaluator.reset()
-        split = split or self.cfg.TEST.SPLIT
-        if split == "val" and self.val_loader is None:
-            logger.warning("The data set has no validation images: the test images are used instead")
-            split = "test"
-        loader = self.val_loader if split == "val" else self.test_loader
-        assert loader is not None
-        logger.info("Evaluating the %s split", split)
-
-        recorder = LogitRecorder() if self.cfg.TEST.SAVE_LOGITS else None
-        batches = self.test_batches(loader)
-        with progress(f"Evaluating {split}", len(batches)) as bar:
-            for batch in batches:
-                logits, labels = self.test_step(batch)
-                self.evaluator.process(logits, labels)
-                if recorder is not None:
-                    recorder.add(batch["impath"], labels, logits)
-                bar.update()
-        results = self.evaluator.evaluate()
-        if recorder is not None:
-            path = os.path.join(self.output_dir, "logits.npz")
-            recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
-        for name, value in results.items():
-            self.write_scalar(f"{split}/{name}", value, self.epoch)
-        dataset = getattr(self.dm, "dataset", None)
-        append_result(self.cfg, dataset, split, self.epochs_trained, results, self.result_origin(split))
-        return next(iter(results.values()))
-
-    def result_origin(self, split: str) -> dict[str, str]:
-        """What results on ``split`` say of their weights: ``selected_on``, where epochs were compared."""
-        return {"selected_on": self.selected_on} if self.selected_on else {}
-
-    def test_batches(self, loader: Any) -> Any:
-        """What an evaluation goes through: the batches of ``loader``, or a list made from them."""
-        return loader
-
-    def test_step(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits [B, C] and labels [B] of a batch of ``test_batches``, on the device."""
-        images, labels = self.parse_batch_test(batch)
-        return self.model_inference(images), labels
-
-    def model_inference(self, input: torch.Tensor) -> torch.Tensor:
-        return self.model(input)
-
-    def parse_batch_test(self, batch: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images [B, 3, H, W] and labels [B] on the device."""
-        return self._to_device(batch["img"]), self._to_device(batch["label"])
-
-    def _to_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(self.device, non_blocking=True)
 
 
 def _check_common_settings(cfg: CfgNode) -> None:
@@ -293,8 +260,3 @@ def _check_common_settings(cfg: CfgNode) -> None:
         raise ValueError(f"TRAIN.PRINT_FREQ must be at least 1, got {cfg.TRAIN.PRINT_FREQ}")
     if cfg.TRAIN.TENSORBOARD and importlib.util.find_spec("tensorboard") is None:
         raise ValueError("TRAIN.TENSORBOARD is True, but the package tensorboard is not installed")
-    if int(processes := os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ValueError(
-            f"WORLD_SIZE is {processes}, but a run is one process, and several would write the same files: "
-            "start train.py without torchrun"
-        )

@@ -7,7 +7,6 @@ import logging
 import os
 import pickle
 import re
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,8 +22,16 @@ logger = logging.getLogger(__name__)
 _REFUSED = r"(?:GLOBAL|class|global) ([\w.]+) "  # names the class in torch's message
 
 
-# What Dassl's files hold beside tensors: its warm-up's successor is an object that holds the optimiser.
-_harmless: list[Any] = [dict, defaultdict, SGD, Adam, AdamW, RMSprop, CosineAnnealingLR, MultiStepLR, StepLR]
+def _plain_dict(*factory: Any) -> dict[Any, Any]:
+    return {}
+
+
+# What Dassl's files hold beside tensors: its warm-up's successor is an object that holds the optimiser, whose
+# memory of steps is a defaultdict, which torch's reader does not fill.
+_harmless: list[Any] = [
+    dict, (_plain_dict, "collections.defaultdict"), SGD, Adam, AdamW, RMSprop, CosineAnnealingLR, MultiStepLR,
+    StepLR,
+]  # fmt: skip
 
 
 def allow_in_checkpoints(*classes: type) -> None:

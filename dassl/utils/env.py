@@ -10,6 +10,8 @@ import numpy as np
 import PIL
 import torch
 
+from dassl.utils.processes import processes_here
+
 
 def collect_env_info() -> str:
     """Versions of the system and the libraries, CPU cores and GPUs, a line each."""
@@ -27,10 +29,13 @@ def collect_env_info() -> str:
 
 
 def usable_cores() -> int:
-    """CPU cores that this run may use: in a container or under a batch system, fewer than the machine has."""
+    """CPU cores that this process may use: in a container or under a batch system, not all of the machine's.
+
+    Several processes of a run on one machine share them.
+    """
     from joblib import cpu_count  # here, since few runs need it at once
 
-    return cpu_count()
+    return max(1, cpu_count() // processes_here())
 
 
 def git_commit() -> str:

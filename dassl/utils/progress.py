@@ -7,10 +7,12 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dassl.utils.processes import is_main
+
 
 def on_terminal() -> bool:
-    """Whether someone watches: standard error is a terminal."""
-    return sys.stderr is not None and sys.stderr.isatty()
+    """Whether someone watches: standard error is a terminal, and no other process of the run writes there."""
+    return is_main() and sys.stderr is not None and sys.stderr.isatty()
 
 
 def progress(description: str, total: int) -> tqdm[Any]:

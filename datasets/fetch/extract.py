@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import platform
 import shutil
 import tarfile
 import uuid
@@ -16,6 +17,8 @@ from pathlib import Path, PurePosixPath
 from datasets.fetch.transfer import full_disk_explained
 
 UNPACKING = ".unpacking-"  # begins the names of folders that are removed when their files are placed
+# Python 3.11.4 brought what keeps a tar archive's members inside of the folder.
+_FilterError: type[Exception] = getattr(tarfile, "FilterError", tarfile.TarError)
 
 
 class BrokenArchive(ValueError):
@@ -36,7 +39,8 @@ def place(
 
     Raises:
         BrokenArchive: it cannot be read.
-        ValueError: a part is missing in it, or it would write outside of the folder.
+        ValueError: a part is missing in it, it would write outside of the folder, or it is a tar archive and
+            this Python cannot keep it from that.
         OSError: no space left, or ``folder`` cannot be written to.
     """
     temporary = folder / f"{UNPACKING}{uuid.uuid4().hex}"
@@ -110,6 +114,11 @@ def _unpack(archive: Path, wanted: list[str], folder: Path) -> None:
                         bundle.extract(entry, folder)
             return
         with tarfile.open(archive) as tape:
+            if not hasattr(tarfile, "data_filter"):
+                raise ValueError(
+                    f"{archive} is a tar archive, which Python {platform.python_version()} cannot unpack "
+                    "safely: take 3.11.4 or later, or unpack it by hand"
+                )
             for member in tape:
                 name = str(PurePosixPath(member.name))  # without a leading "./"
                 if _is_wanted(name, wanted):
@@ -122,7 +131,7 @@ def _broken_explained(archive: Path) -> Iterator[None]:
     """Make of the readers' errors a `BrokenArchive`, or a ``ValueError`` where a member is refused."""
     try:
         yield
-    except tarfile.FilterError as error:
+    except _FilterError as error:
         raise ValueError(f"{archive} is refused: {error}") from error
     except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
         reason = (str(error).splitlines() or [repr(error)])[0].rstrip(":")

@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # A trained CoOp on another data set: bash scripts/coop/xd_test.sh DATASET SEED [SOURCE]
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-xd_test coop "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

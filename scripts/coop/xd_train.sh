@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # CoOp on all classes of the source: bash scripts/coop/xd_train.sh SEED [SOURCE]
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-xd_train coop "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # IVLP on the base classes: bash scripts/ivlp/base2new_train.sh DATASET SEED
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-base2new_train ivlp "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

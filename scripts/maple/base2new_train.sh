@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # MaPLe on the base classes: bash scripts/maple/base2new_train.sh DATASET SEED
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-base2new_train maple "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

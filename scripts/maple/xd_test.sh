@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # A trained MaPLe on another data set: bash scripts/maple/xd_test.sh DATASET SEED [SOURCE]
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-xd_test maple "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

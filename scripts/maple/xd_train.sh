@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # MaPLe on all classes of the source: bash scripts/maple/xd_train.sh SEED [SOURCE]
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-xd_train maple "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

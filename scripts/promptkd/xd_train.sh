@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
-# PromptKD on all classes of the source, its teacher first: bash scripts/promptkd/xd_train.sh SEED [SOURCE]
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-xd_train promptkd "$@"
+# A PromptKD student of a target, of its own unlabelled images, from a teacher of the source: bash scripts/promptkd/xd_train.sh DATASET SEED [SOURCE]
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

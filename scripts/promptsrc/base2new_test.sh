@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # A trained PromptSRC on the new (or base) classes: bash scripts/promptsrc/base2new_test.sh DATASET SEED [base|new]
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-base2new_test promptsrc "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

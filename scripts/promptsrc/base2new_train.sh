@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # PromptSRC on the base classes: bash scripts/promptsrc/base2new_train.sh DATASET SEED
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-base2new_train promptsrc "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # PromptSRC with 1, 2, 4, 8 and 16 images of each class: bash scripts/promptsrc/few_shot.sh DATASET SEED
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-few_shot promptsrc "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # PromptSRC on all classes of the source: bash scripts/promptsrc/xd_train.sh SEED [SOURCE]
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-xd_train promptsrc "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

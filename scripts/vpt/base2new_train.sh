@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # VPT on the base classes: bash scripts/vpt/base2new_train.sh DATASET SEED
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-base2new_train vpt "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

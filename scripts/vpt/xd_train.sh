@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # VPT on all classes of the source: bash scripts/vpt/xd_train.sh SEED [SOURCE]
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-xd_train vpt "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

@@ -1,4 +1,3 @@
 #!/usr/bin/env bash
 # Zero-shot CLIP, where the few-shot curve begins: bash scripts/zsclip/few_shot.sh DATASET SEED
-source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
-few_shot zsclip "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

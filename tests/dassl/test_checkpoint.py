@@ -1,9 +1,12 @@
 import errno
+import math
 import os
+from collections import defaultdict
 
 import pytest
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, StepLR
 
 from dassl.engine.checkpoint import find_checkpoint
 from dassl.optim import ConstantWarmupScheduler, build_lr_scheduler
@@ -59,6 +62,92 @@ def test_upstreams_file(shared):
     assert isinstance(scheduler, ConstantWarmupScheduler)
     assert scheduler.successor.last_epoch == checkpoint["scheduler"]["successor"].last_epoch
     assert scheduler.successor.optimizer is optimizer
+
+
+def as_dassl_writes(optimizer, successor, **entries):
+    """What Dassl's ``save_model`` stores after a warm-up: its successor, an object, holds the optimiser."""
+    warmup = {"cons_lr": 1e-5, "successor": successor, "warmup_epoch": 1, "base_lrs": [0.002]}
+    warmup |= {"last_epoch": 1, "_step_count": 2, "_get_lr_called_within_step": False, "_last_lr": [0.002]}
+    return {
+        "state_dict": {"ctx": optimizer.param_groups[0]["params"][0].detach().clone()},
+        "epoch": 2,
+        "optimizer": optimizer.state_dict(),
+        "scheduler": warmup,
+        "val_result": None,
+        **entries,
+    }
+
+
+def stepped(optimizer_class, scheduler_class, period, **options):
+    """An optimiser behind two steps, with what it remembers of them, and its schedule behind three epochs."""
+    parameter = nn.Parameter(torch.tensor([1.0, 2.0]))
+    optimizer = optimizer_class([parameter], lr=0.002, **options)
+    successor = scheduler_class(optimizer, period)
+    for _ in range(2):
+        parameter.grad = torch.tensor([3.0, -4.0])
+        optimizer.step()
+    assert optimizer.state
+    for _ in range(3):
+        successor.step()
+    return optimizer, successor
+
+
+def plain(state):
+    return {key: value.tolist() if torch.is_tensor(value) else value for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("optimizer_class", "options"),
+    [
+        (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 5e-4}),
+        (torch.optim.Adam, {"amsgrad": True}),
+        (torch.optim.AdamW, {}),
+        (torch.optim.RMSprop, {"momentum": 0.9}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("scheduler_class", "period"), [(CosineAnnealingLR, 50), (StepLR, 3), (MultiStepLR, [2, 5])]
+)
+def test_dassls_file_behind_a_step(tmp_path, optimizer_class, options, scheduler_class, period):
+    """The optimiser inside the scheduler remembers its steps, in a ``defaultdict`` by then."""
+    optimizer, successor = stepped(optimizer_class, scheduler_class, period, **options)
+    torch.save(as_dassl_writes(optimizer, successor), tmp_path / "x")
+
+    checkpoint = load_checkpoint(str(tmp_path / "x"))
+    assert torch.equal(checkpoint["state_dict"]["ctx"], optimizer.param_groups[0]["params"][0])
+    stored = checkpoint["scheduler"]["successor"]
+    assert type(stored) is scheduler_class and stored.last_epoch == 3
+    [remembered], [expected] = stored.optimizer.state.values(), optimizer.state.values()
+    assert plain(remembered) == plain(expected)
+
+
+def test_a_run_goes_on_from_dassls_file_behind_a_step(tmp_path):
+    optimizer, successor = stepped(torch.optim.SGD, CosineAnnealingLR, 50, momentum=0.9)
+    torch.save(as_dassl_writes(optimizer, successor), tmp_path / "x")
+    checkpoint = load_checkpoint(str(tmp_path / "x"))
+
+    ours = torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.002, momentum=0.9)
+    scheduler = build_lr_scheduler(ours, optim_cfg(MAX_EPOCH=50, WARMUP_TYPE="constant", WARMUP_EPOCH=1))
+    ours.load_state_dict(checkpoint["optimizer"])
+    scheduler.load_state_dict(checkpoint["scheduler"])
+    assert scheduler.successor.optimizer is ours and scheduler.successor.last_epoch == 3
+    [momentum] = (state["momentum_buffer"] for state in ours.state.values())
+    assert momentum.tolist() == pytest.approx([3.0 * 1.9, -4.0 * 1.9])
+    ours.step()
+    scheduler.step()
+    assert scheduler.get_last_lr() == pytest.approx([0.001 * (1 + math.cos(math.pi * 4 / 50))])
+
+
+def test_what_stands_for_a_defaultdict_runs_nothing_of_the_file(tmp_path):
+    """A factory that the file names is neither called nor kept."""
+    harmful = defaultdict(os.getcwd)
+    harmful["a"] = 1
+    torch.save({"state": harmful}, tmp_path / "x")
+    with pytest.raises(ValueError, match="refused"):
+        load_checkpoint(str(tmp_path / "x"))
+    torch.save({"state": defaultdict(dict, a=1)}, tmp_path / "x")
+    state = load_checkpoint(str(tmp_path / "x"))["state"]
+    assert type(state) is dict and state == {"a": 1}
 
 
 def test_ours_hold_plain_values_only(tmp_path):

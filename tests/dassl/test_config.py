@@ -1,7 +1,15 @@
 import pytest
 from yacs.config import CfgNode as CN
 
-from dassl.config import clean_cfg, config_hash, get_cfg_default
+from dassl.config import (
+    Options,
+    changed_settings,
+    clean_cfg,
+    config_hash,
+    get_cfg_default,
+    relevant,
+    relevant_settings,
+)
 
 
 def test_defaults_are_dassls():
@@ -95,6 +103,55 @@ def test_hash_names_what_is_computed():
     assert config_hash(cfg) == before
     cfg.SEED = 5
     assert config_hash(cfg) != before
+
+
+COOP = Options(of_trainer={"TRAINER.COOP.N_CTX": 16, "TRAINER.COOP.PREC": "fp16"})
+
+
+def coop_cfg(*options):
+    """Settings with the options of two trainers."""
+    cfg = get_cfg_default(for_others=False)
+    cfg.TRAINER.COOP, cfg.TRAINER.MAPLE = CN({"N_CTX": 16, "PREC": "fp16"}), CN({"DEPTH": 9})
+    cfg.merge_from_list(["TRAINER.NAME", "CoOp", *options])
+    return cfg
+
+
+def test_a_hash_outlives_settings_that_are_new(monkeypatch):
+    before = config_hash(coop_cfg(), COOP)
+    later = relevant._C.clone()
+    later.OPTIM.NEW, later.NEWER = 3, CN({"STILL": (1, 2)})
+    monkeypatch.setattr(relevant, "_C", later)
+    cfg = coop_cfg()
+    cfg.OPTIM.NEW, cfg.NEWER = 3, CN({"STILL": [1, 2]})
+    cfg.TRAINER.COOP.NEW, cfg.DATASET.NEW = True, ""
+    options = Options({**COOP.of_trainer, "TRAINER.COOP.NEW": True}, {"DATASET.NEW": ""})
+    assert config_hash(cfg, options) == before
+    for node, value in ((cfg.OPTIM, 4), (cfg.TRAINER.COOP, False), (cfg.DATASET, "x")):
+        default, node.NEW = node.NEW, value
+        assert config_hash(cfg, options) != before
+        node.NEW = default
+    assert config_hash(cfg, options) == before
+
+
+def test_a_hash_is_of_what_differs_from_the_defaults(monkeypatch):
+    before = config_hash(coop_cfg(), COOP)
+    assert config_hash(coop_cfg("TRAINER.MAPLE.DEPTH", "3"), COOP) == before
+    assert config_hash(coop_cfg("TRAINER.COOP.N_CTX", "4"), COOP) != before
+    assert config_hash(coop_cfg("DATASET.NAME", "EuroSAT"), COOP) != before
+    assert len({config_hash(coop_cfg("OPTIM.LR", rate), COOP) for rate in ("0.002", "0.003", "3e-4")}) == 3
+    assert config_hash(coop_cfg("OPTIM.LR", "3e-4"), COOP) == before
+    monkeypatch.setattr(relevant, "DEFAULTS_VERSION", relevant.DEFAULTS_VERSION + 1)
+    assert config_hash(coop_cfg(), COOP) != before
+
+
+def test_where_a_trainer_does_not_say_what_it_reads_all_options_count():
+    before = config_hash(coop_cfg())
+    assert config_hash(coop_cfg("TRAINER.MAPLE.DEPTH", "3")) != before
+    assert "TRAINER.MAPLE.DEPTH" in relevant_settings(coop_cfg())
+    assert changed_settings(coop_cfg()).keys() == {
+        "TRAINER.NAME", "TRAINER.COOP.N_CTX", "TRAINER.COOP.PREC", "TRAINER.MAPLE.DEPTH"
+    }  # fmt: skip
+    assert changed_settings(coop_cfg(), COOP) == {"TRAINER.NAME": '"CoOp"'}
 
 
 def test_clean_cfg():

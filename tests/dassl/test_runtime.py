@@ -6,9 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,6 +14,7 @@ import torch.distributed as dist
 
 from dassl.engine import runtime
 from dassl.engine.runtime import Precision, Runtime, check_precision, find_runtime, supported_precision
+from tests.dassl.tiny import tiny_trainer
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -102,29 +101,20 @@ def test_a_device_is_named_with_its_index(monkeypatch: pytest.MonkeyPatch) -> No
     assert not dist.is_initialized()
 
 
-def test_a_process_alone_sums_nothing() -> None:
-    tensor = torch.tensor([1.0, 2.0])
-    alone = Runtime(CPU)
-    alone.all_reduce([tensor])
-    assert tensor.tolist() == [1, 2] and alone.is_main
-    assert not Runtime(CPU, 1, 2).is_main
-
-
 PROCESS = """
-import torch
 import torch.distributed as dist
+from dassl.engine.processes import disconnect
 from dassl.engine.runtime import find_runtime
 
 runtime = find_runtime(False)
-a, b = torch.tensor([1.0, 10.0]) * (runtime.rank + 1), torch.tensor([[runtime.rank]])
-runtime.all_reduce(iter([a, b]))
 assert find_runtime(False) == runtime  # connected once
-print(runtime.rank, runtime.world_size, runtime.is_main, dist.get_backend(), a.tolist(), b.tolist())
-dist.destroy_process_group()
+print(runtime.rank, runtime.world_size, runtime.is_main, dist.get_backend())
+disconnect()
+assert not dist.is_initialized()
 """
 
 
-def test_two_processes_sum_their_tensors() -> None:
+def test_two_processes_find_each_other() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -147,15 +137,28 @@ def test_two_processes_sum_their_tensors() -> None:
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], results
-    sums = "gloo [3.0, 30.0] [[1]]"
-    assert [out.strip() for out, _ in results] == [f"0 2 True {sums}", f"1 2 False {sums}"]
+    assert [out.strip() for out, _ in results] == ["0 2 True gloo", "1 2 False gloo"]
 
 
-@pytest.mark.parametrize("method", ["CoOp", "ZeroshotCLIP"])
-def test_a_run_is_one_process(
-    method: str, build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_processes_need_a_launcher_and_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match=r"WORLD_SIZE is 2, but a run is one process.*without torchrun"):
-        build(method)
+    with pytest.raises(ValueError, match="WORLD_SIZE is 2, but RANK, MASTER_ADDR, MASTER_PORT is not set"):
+        find_runtime(False)
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(
+        ValueError, match="LOCAL_RANK is 1, but GPUs here: 1; start torchrun --nproc-per-node 1"
+    ):
+        find_runtime(True)
+    assert not dist.is_initialized()
+
+
+def test_other_peoples_trainers_run_on_one_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=r"WORLD_SIZE is 2, but TinyCoOp computes .* without torchrun"):
+        tiny_trainer(tmp_path / "run", tmp_path)
     assert not dist.is_initialized()

@@ -30,6 +30,7 @@ def img():
     return Image.fromarray(pixels)
 
 
+@pytest.mark.usefixtures("pillow_of_the_records")
 @pytest.mark.parametrize(
     ("record", "is_train", "choices"),
     [("test", False, None), ("train", True, None), ("train_normalize", True, ["normalize"])],

@@ -6,13 +6,14 @@ import threading
 from collections import Counter
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from dassl.config import get_cfg_default
-from datasets import Digits, Letters
+from datasets import Digits, Letters, letters
 from datasets.homemade import make_once
 
 
@@ -81,3 +82,16 @@ def test_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"DATASET.ROOT"):
         make_once(tmp_path / "file" / "digits", lambda folder: None)
+
+
+def test_a_matplotlib_without_all_fonts_is_named(tmp_path, monkeypatch):
+    fonts = tmp_path / "mpl-data/fonts/ttf"
+    fonts.mkdir(parents=True)
+    for name in set(letters.FONTS) - {"cmti10"}:
+        (fonts / f"{name}.ttf").touch()
+    spec = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    with pytest.raises(FileNotFoundError, match=r'lacks cmti10\.ttf .* pip install "matplotlib>=3\.11"'):
+        letters.font_files()
+    (fonts / "cmti10.ttf").touch()
+    assert len(letters.font_files()) == len(letters.FONTS)

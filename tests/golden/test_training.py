@@ -93,6 +93,7 @@ def assert_final(output: Path, name: str, entry: dict[str, Any], record: Any) ->
     assert_tensors(tuned, record, each, norm)
 
 
+@pytest.mark.usefixtures("pillow_of_the_records")
 @pytest.mark.parametrize("name", RECORDS)
 def test_trajectory(
     golden: Path,
@@ -154,6 +155,7 @@ def test_dpc_steps_on_a_fixed_mini_batch(
             )
 
 
+@pytest.mark.usefixtures("pillow_of_the_records")
 @pytest.mark.parametrize("backbone", ["coop", "kd"])
 def test_dpc_on_a_fixed_batch_of_two_images_takes_every_other_class(
     golden: Path,

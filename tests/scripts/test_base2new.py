@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scripts.checkout import REPOSITORY, value
+from tests.scripts.checkout import REPOSITORY, WRAPPER, value
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_failing_step_stops_with_its_exit_code(checkout):
     result = checkout.run("dpc/base2new_train.sh", "eurosat", "1", STUB_FAILS="CoOp")
     assert result.returncode == 7
     assert len(checkout.calls) == 1
-    assert not (checkout.root / "output").exists()  # the scripts themselves write nothing
+    assert not list(checkout.root.glob("output/[!.]*"))  # nothing but a lock is written beside the runs
 
 
 def test_an_unfinished_training_is_resumed(checkout):
@@ -165,11 +165,14 @@ def test_the_backbone_is_trained_as_dpcs_paper_does_or_as_its_own(checkout):
         "CoOp/vit_b16_ep20_lr35.yaml",
         "CoOp_DPC/vit_b16_ep20.yaml",
         "CoOp/vit_b16_ctxv1.yaml",
+        "CoOp_DPC/vit_b16_ep20.yaml",
         "CoOp/vit_b16_ep20_lr35.yaml",
     ]
+    labels = [value(calls[i], "--output-dir").split("/")[-2] for i in (1, 3)]
+    assert labels == ["vit_b16_ep20-released", "vit_b16_ep20-own-released"]
     # what the preset sets beside a configuration holds in its tests too, and for no other configuration
-    assert [value(call, "TRAINER.COOP.N_CTX") for call in (calls[0], calls[3])] == ["4", "4"]
-    assert all("TRAINER.COOP.N_CTX" not in call for call in calls[1:3])
+    assert [value(call, "TRAINER.COOP.N_CTX") for call in (calls[0], calls[4])] == ["4", "4"]
+    assert all("TRAINER.COOP.N_CTX" not in call for call in calls[1:4])
     result = checkout.run("coop/base2new_train.sh", "eurosat", "1", PRESET="paper")
     assert result.returncode == 1 and "PRESET is 'paper', but must be own or dpc" in result.stderr
 
@@ -186,6 +189,6 @@ def test_a_run_that_chose_among_its_epochs_is_tested_with_the_best(checkout):
 
 def test_every_method_has_its_scripts():
     for script in sorted((REPOSITORY / "scripts").glob("*/base2new_*.sh")):
-        assert script.read_text().splitlines()[-1] == f'{script.stem} {script.parent.name} "$@"'
+        assert script.read_text().splitlines()[-1] == WRAPPER
         others = {path.stem for path in script.parent.glob("*.sh")}
         assert script.parent.name == "zsclip" or {"base2new_train", "base2new_test"} <= others

@@ -104,7 +104,8 @@ def test_two_sets_of_one_name_do_not_share_results(checkout, own, first, second)
     for script in ("coop/base2new_train.sh", "zsclip/base2new_test.sh"):
         result = checkout.run(script, second, "1", cwd=own)
         assert result.returncode == 1
-        assert "results of a data set of the same name" in result.stderr and "set OUTPUT" in result.stderr
+        assert "they are of a data set of the same name from elsewhere" in result.stderr
+        assert "set OUTPUT" in result.stderr
     assert len(checkout.calls) == 1
     assert checkout.run("coop/base2new_train.sh", first, "2", cwd=own).returncode == 0
     assert checkout.run("coop/base2new_train.sh", second, "1", cwd=own, OUTPUT="other").returncode == 0
@@ -115,12 +116,12 @@ def test_results_of_a_set_that_was_changed_are_not_shown_for_the_new_one(checkou
     (own / "coop/split.json").touch()
     for seed in "12":
         assert checkout.run("coop/base2new_train.sh", f"./{word}", seed, cwd=own).returncode == 0
-    for log in checkout.root.rglob("log.txt"):
-        os.utime(log, (log.stat().st_mtime - 10,) * 2)
-    (own / changed).touch()
+    for result in checkout.root.rglob("results.jsonl"):
+        os.utime(result, (result.stat().st_mtime - 10,) * 2)
+    (own / changed).write_text("another")
     result = checkout.run("coop/base2new_train.sh", f"./{word}", "1", cwd=own)
     assert result.returncode == 1
-    assert f"{changed} is newer than the results" in result.stderr and "set OUTPUT" in result.stderr
+    assert "is not what it was" in result.stderr and "set OUTPUT" in result.stderr
     assert len(checkout.calls) == 2
 
 

@@ -16,6 +16,7 @@ import clip
 from clip import CLIP
 from dassl.engine.checkpoint import find_checkpoint
 from dassl.utils import load_checkpoint
+from trainers.core.known_clip import KnownCLIP
 from trainers.core.prompts import PromptLearner
 
 # Frozen tensors that the original repositories store beside the tuned ones.
@@ -77,8 +78,13 @@ def find_prompts(setting: str, directory: str, model: str, epoch: int | None) ->
         raise
 
 
-def read_prompts(setting: str, path: Path, method: str) -> dict[str, Any]:
+def read_prompts(
+    setting: str, path: Path, method: str, known_clip: KnownCLIP | None = None
+) -> dict[str, Any]:
     """A checkpoint of ``method``, ours or the original repository's, that ``setting`` leads to.
+
+    Args:
+        known_clip: what its prompts are going to meet; another CLIP than they were tuned on is warned of.
 
     Raises:
         ValueError: it is damaged, holds no prompts, or those of another method; names ``setting``.
@@ -90,6 +96,8 @@ def read_prompts(setting: str, path: Path, method: str) -> dict[str, Any]:
         check_method(checkpoint, method, str(path))
     except ValueError as error:
         raise ValueError(f"{setting}: {error}") from error
+    if known_clip is not None:
+        known_clip.warn_of_another(checkpoint, f"{setting}: {path}")
     return checkpoint
 
 

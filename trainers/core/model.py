@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clip import CLIP
+from dassl.engine.processes import in_shares
 from trainers.core.prompts import PromptLearner, TextPrompts
 
 
@@ -52,7 +53,7 @@ class PromptedCLIP(nn.Module):
         """[B, E]; without gradient where no tuned tensor enters the image tower."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.prompt_learner.tunes_image_tower):
             prompts = self.prompt_learner.image_prompts()
-            return unit(self.clip.encode_image(images, *prompts))
+            return in_shares(lambda rows: unit(self.clip.encode_image(rows, *prompts)), images)
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         """[B, C], cosine similarity over the temperature (Eq. 4 of the DPC paper)."""

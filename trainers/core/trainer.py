@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -20,18 +19,19 @@ from yacs.config import CfgNode as CN
 
 import clip
 from clip import CLIP
-from dassl.engine.features import FeatureTrainer
-from dassl.engine.idle import warn_of_idle_settings
+from dassl.engine.models import Names
+from dassl.engine.processes import backward
 from dassl.engine.runtime import check_precision, supported_precision
 from dassl.evaluation import build_evaluator
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
-from trainers.core import model as model_code
+from trainers.core.clip_trainer import CLIPTrainer
 from trainers.core.door import check_method, load_clip, take_prompts
+from trainers.core.known_clip import KnownCLIP
 from trainers.core.model import PromptedCLIP, View
 from trainers.core.prompts import PromptLearner
 from trainers.core.scope import Scope, TunedOn
-from trainers.core.templates import check_template, ensemble_features
+from trainers.core.templates import ensemble_features
 
 logger = logging.getLogger(__name__)
 
@@ -44,45 +44,15 @@ class StepOutput(NamedTuple):
     columns: Tensor  # [B], the column of each image's class
 
 
-class CLIPTrainer(FeatureTrainer):
-    """A trainer that classifies by CLIP's features, tuned or not.
-
-    Attributes:
-        READS: settings among `dassl.engine.idle.OPTIONAL` that have an effect on it.
-    """
-
-    READS: tuple[str, ...] = ()
-
-    def check_cfg(self, cfg: CN) -> None:
-        warn_of_idle_settings(
-            cfg, [name for cls in type(self).__mro__ for name in vars(cls).get("READS", ())]
-        )
-        if cfg.INPUT.NO_TRANSFORM:
-            raise ValueError(
-                f"INPUT.NO_TRANSFORM is True, but {cfg.TRAINER.NAME} needs transformed images: leave it False"
-            )
-        if cfg.DATASET.TEMPLATE:
-            check_template(cfg.DATASET.TEMPLATE)
-
-    def build_data_loader(self) -> None:
-        super().build_data_loader()
-        self.scope = Scope.of(self.cfg, self.dm.dataset)
-
-    def feature_code(self) -> Sequence[ModuleType]:
-        return (*clip.FEATURE_CODE, model_code)
-
-
 class PromptTrainer(CLIPTrainer):
     """Base of all methods that tune prompts.
 
     Attributes:
-        OPTIONS: the options that the method adds below ``cfg.TRAINER``, by node name.
         NODE: the node of ``OPTIONS`` that holds the method's ``PREC``.
         MODEL_NAME: folder of the checkpoints, as in the original repository.
         DPC_WEIGHT_BASE: w_b of the DPC paper for this method, where ``TRAINER.DPC.WEIGHT_BASE`` gives none.
     """
 
-    OPTIONS: dict[str, Any] = {}
     NODE: str
     MODEL_NAME = "prompt_learner"
     DPC_WEIGHT_BASE = 0.2
@@ -138,7 +108,9 @@ class PromptTrainer(CLIPTrainer):
         cfg = self.cfg
         setting = f"TRAINER.{self.NODE}.PREC"
         self.precision = supported_precision(setting, cfg.TRAINER[self.NODE].PREC, self.device)
-        clip_model = load_clip(cfg).to(self.device)
+        clip_model = load_clip(cfg)
+        self.known_clip = KnownCLIP.of(clip_model, cfg.MODEL.BACKBONE.PATH or cfg.MODEL.BACKBONE.NAME)
+        clip_model.to(self.device)
         learner = self.build_learner(clip_model, self.dm.dataset.classnames)
         clip.set_precision(clip_model, self.precision.towers)
         self.model = self.assemble(clip_model, learner).to(self.device)
@@ -173,7 +145,7 @@ class PromptTrainer(CLIPTrainer):
         with self.precision.autocast():
             losses, logits, columns = self.compute_loss(batch)
             loss = torch.stack(list(losses.values())).sum()
-        self._update(loss)
+        self.model_backward_and_update(loss)
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         parts = {name: part.detach() for name, part in losses.items()} if len(losses) > 1 else {}
@@ -196,13 +168,15 @@ class PromptTrainer(CLIPTrainer):
         """Images [B, 3, H, W] and labels [B], on the device."""
         return self._to_device(batch["img"]), self._to_device(batch["label"])
 
-    def _update(self, loss: Tensor) -> None:
-        if self.scaler is None:
-            self.model_backward_and_update(loss)
-            return
+    def model_backward(self, loss: Tensor) -> None:
         self.detect_anomaly(loss)
-        self.model_zero_grad()
-        self.scaler.scale(loss).backward()
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        backward(scaled, self.model.prompt_learner.parameters())
+
+    def model_update(self, names: Names = None) -> None:
+        if self.scaler is None:
+            super().model_update(names)
+            return
         self.scaler.step(self.optim)
         self.scaler.update()
 
@@ -271,12 +245,25 @@ class PromptTrainer(CLIPTrainer):
     def load_weights(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
         super().load_weights(name, checkpoint, path)
         self.tuned_on = TunedOn.of(checkpoint)
+        self.known_clip.warn_of_another(checkpoint, path)
+
+    def check_resumable(self, checkpoint: dict[str, Any], path: str) -> None:
+        super().check_resumable(checkpoint, path)
+        self.known_clip.refuse_another(checkpoint, path)
+
+    def extra_state(self) -> dict[str, Any]:
+        return {**super().extra_state(), "clip": self.known_clip._asdict()}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:
+        super().load_extra_state(state)
+        self.known_clip.refuse_another(state, "the resume file")
 
     def checkpoint_extras(self, name: str) -> dict[str, Any]:
-        """Also which method tuned the prompts, and on what."""
+        """Also which method tuned the prompts, on which CLIP, and on what."""
         return {
             **super().checkpoint_extras(name),
             "trainer": type(self).__name__,
+            "clip": self.known_clip._asdict(),
             "dataset": self.scope.dataset,
             "classnames": list(self.scope.names),
         }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from clip import CLIP
+from dassl.engine.processes import in_shares
 from trainers.core import PromptedCLIP, encode_prompts
 from trainers.core.model import unit
 from trainers.promptkd.learner import StudentLearner
@@ -43,7 +44,9 @@ class DistilledCLIP(PromptedCLIP):
 
     def image_features(self, images: Tensor) -> Tensor:
         """The student's, [B, E_t]."""
-        features = self.clip.encode_image(images, *self.prompt_learner.image_prompts()).float()
+        prompts = self.prompt_learner.image_prompts()
+        # The projection's batch norm is over all images.
+        features = in_shares(lambda rows: self.clip.encode_image(rows, *prompts).float(), images)
         return unit(self.prompt_learner.projection(features[..., None, None]).flatten(1))
 
     @torch.no_grad()

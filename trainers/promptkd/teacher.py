@@ -12,6 +12,7 @@ from yacs.config import CfgNode as CN
 from clip import CLIP
 from trainers.core import PromptedCLIP
 from trainers.core.door import FINAL, find_prompts, read_prompts, take_prompts
+from trainers.core.known_clip import KnownCLIP
 from trainers.ivlp import VisionLanguageLearner
 
 SETTING = "TRAINER.PROMPTKD.TEACHER_DIR"
@@ -70,7 +71,8 @@ class TeacherPrompts:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.state: Mapping[str, Tensor] = read_prompts(SETTING, path, "PromptSRC")["state_dict"]
+        self.checkpoint = read_prompts(SETTING, path, "PromptSRC")
+        self.state: Mapping[str, Tensor] = self.checkpoint["state_dict"]
         self.sizes = self._sizes()
 
     def _sizes(self) -> PromptSizes:
@@ -87,12 +89,18 @@ class TeacherPrompts:
         """The prompts of the text tower alone."""
         return {k: v for k, v in self.state.items() if k == "prompt_learner.ctx" or "text_enc" in k}
 
-    def on(self, clip_model: CLIP, classnames: Sequence[str], context: str) -> PromptedCLIP:
+    def on(self, clip_model: CLIP, name: str, classnames: Sequence[str], context: str) -> PromptedCLIP:
         """The teacher: ``clip_model`` seen through the prompts, whose context stands for ``context``.
+
+        Args:
+            clip_model: in float32; not the one that they were tuned on is warned of.
+            name: what settings call it.
 
         Raises:
             ValueError: they do not fit ``clip_model``.
         """
+        if KnownCLIP.in_file(self.checkpoint) is not None:  # reading a large model's weights takes a second
+            KnownCLIP.of(clip_model, name).warn_of_another(self.checkpoint, f"{SETTING}: {self.path}")
         learner = VisionLanguageLearner(clip_model, classnames, context, *self.sizes)
         try:
             take_prompts(self.state, learner)

@@ -140,8 +140,9 @@ class PromptKD(PromptTrainer):
 
     def assemble(self, clip_model: CLIP, learner: PromptLearner) -> PromptedCLIP:
         assert isinstance(learner, StudentLearner)
-        context = self.cfg.TRAINER.PROMPTKD.CTX_INIT
-        teacher = self.teacher_prompts.on(self.teacher_clip, self.dm.dataset.classnames, context)
+        options = self.cfg.TRAINER.PROMPTKD
+        name, classnames = options.TEACHER_PATH or options.TEACHER_NAME, self.dm.dataset.classnames
+        teacher = self.teacher_prompts.on(self.teacher_clip, name, classnames, options.CTX_INIT)
         clip.set_precision(self.teacher_clip, self.precision.towers)
         return DistilledCLIP(clip_model, learner, teacher.to(self.device))
 

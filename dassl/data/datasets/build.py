@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from yacs.config import CfgNode
 
@@ -12,6 +13,13 @@ from dassl.utils.registry import Registry
 logger = logging.getLogger(__name__)
 
 DATASET_REGISTRY = Registry("DATASET")
+
+
+def options_of_datasets() -> dict[str, Any]:
+    """What data sets have as their ``OPTIONS``: settings below ``DATASET`` by full name, with defaults."""
+    classes = [DATASET_REGISTRY.get(name) for name in DATASET_REGISTRY.registered_names()]
+    options = [getattr(cls, "OPTIONS", {}).items() for cls in classes]
+    return {f"DATASET.{key}": default for items in options for key, default in items}
 
 
 def build_dataset(cfg: CfgNode) -> DatasetBase:

@@ -107,3 +107,17 @@ def test_full_disk_leaves_nothing_half(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OSError, match=r"no space left in .*make room"):
         place(archive, {"images": "images"}, tmp_path / "set")
     assert tree(tmp_path) == ["a"]
+
+
+def test_a_python_without_safe_tars_says_so_and_unpacks_zips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11.3 and earlier, Debian 12's among them."""
+    monkeypatch.delattr(tarfile, "data_filter")
+    monkeypatch.delattr(tarfile, "FilterError")
+    members = {"images/1.jpg": b"1"}
+    with pytest.raises(ValueError, match=r"tar archive, .* cannot unpack safely: take 3\.11\.4 or later"):
+        place(make_tar(tmp_path / "a.tar.gz", members), {"images": "images"}, tmp_path / "set")
+    assert tree(tmp_path / "set") == []
+    place(make_zip(tmp_path / "a.zip", members), {"images": "images"}, tmp_path / "set")
+    assert tree(tmp_path / "set") == ["images/1.jpg"]

@@ -14,6 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
+from dassl.engine.processes import agreed
 from trainers.plugins.dpc.sampler import first_of_each, hard_negatives
 
 Item = TypeVar("Item")  # whatever stands for one image of the pool
@@ -75,7 +76,8 @@ class Negatives(Generic[Item]):
             images, labels = images[rows], labels[rows]
         ranking = self.rank(images)
         pairs = Pairs(images, labels.tolist(), ranking.features)
-        for classes in hard_negatives(ranking.scores, labels.tolist(), self.k, self.limits, rng):
+        scores = agreed(ranking.scores)
+        for classes in hard_negatives(scores, labels.tolist(), self.k, self.limits, rng):
             for label in classes:
                 item = rng.choice(self.pool[label])
                 pairs.negatives.append(threads.submit(self.load, item, rng.getrandbits(32)))

@@ -100,7 +100,7 @@ class DPC(PromptTrainer):
             ValueError: another method of ours wrote it.
         """
         setting, backbone = "TRAINER.DPC.BACKBONE_DIR", below(self, DPC).__name__
-        self.backbone = read_prompts(setting, self.backbone_checkpoint, backbone)
+        self.backbone = read_prompts(setting, self.backbone_checkpoint, backbone, self.known_clip)
         return self.backbone["state_dict"]
 
     def rule_of(self, name: str, weight_base: float | None = None) -> Rule:
@@ -250,8 +250,7 @@ class DPC(PromptTrainer):
         with self.dual_prompts.showing(shown):
             with self.precision.autocast():
                 self._text_features = self.model.text_features()
-            for batch in self.test_batches(loader):
-                logits, labels = self.test_step(batch)
+            for _, logits, labels in self.test_steps(self.test_batches(loader)):
                 total += float(F.cross_entropy(logits, labels, reduction="sum"))
                 count += len(labels)
         return total / count

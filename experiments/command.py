@@ -1,0 +1,197 @@
+"""The whole of a protocol with one command: ``python -m experiments base2new --data-sets eurosat ...``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from experiments import protocols
+from experiments.catalogue import GROUPS, SOURCE, Protocol, expand, find_set, methods
+from experiments.checks import check_data, refuse_changed_sets, refuse_foreign_sets
+from experiments.local import Pool, Stopped, find_gpus, slots
+from experiments.one import is_running
+from experiments.plan import Plan
+from experiments.protocols import READINGS, Wishes
+from experiments.run import Run
+from experiments.watch import Watch, status
+from experiments.words import from_here, key_values, report_errors
+
+DEMO_NOTE = """
+MODEL=demo: a tiny CLIP that knows drawn characters saw these images at 32 x 32 pixels. The table shows that
+everything runs, not how good any method is on them; for that, leave MODEL away."""
+TABLES = {"base2new": "--base-new", "xd": "--xd", "few_shot": "--few-shot"}
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("base2new", "trained on the first half of the classes, tested on both halves"),
+        ("xd", "trained on all classes of a source, tested on other data sets"),
+        ("few_shot", "trained and tested on all classes, with 1 to 16 images each"),
+        ("paper", "a table of DPC's paper"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        if name == "paper":
+            command.add_argument("--table", type=int, required=True, choices=(1, 2))
+        else:
+            _add_subjects(command, name)
+        _add_common(command)
+    return parser.parse_args(argv)
+
+
+def _add_subjects(command: argparse.ArgumentParser, name: str) -> None:
+    groups = ", ".join(GROUPS)
+    if name == "xd":
+        command.add_argument("--source", default=SOURCE, help="data set to train on (default: %(default)s)")
+        command.add_argument("--targets", nargs="+", default=["targets"], help=f"names, paths or {groups}")
+    else:
+        command.add_argument("--data-sets", nargs="+", required=True, help=f"names, paths or {groups}")
+    command.add_argument("--methods", nargs="+", default=["coop"], help="prompt learners (default: coop)")
+    command.add_argument(
+        "--plugins", nargs="*", default=["dpc"], choices=["dpc"], help="on each (default: dpc)"
+    )
+    command.add_argument(
+        "--readings", nargs="+", default=["released"], choices=READINGS, help="of DPC (default: released)"
+    )
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    command.add_argument("--shots", type=int, help="training images per class (default: the protocol's)")
+    command.add_argument("--model", choices=["demo"], help="the embedded tiny CLIP; its figures mean little")
+    command.add_argument("--preset", choices=["dpc", "own"], default="dpc", help="see docs/protocols.md")
+    command.add_argument("--data", default="", help="root of the named data sets (default: data)")
+    command.add_argument("--output", default="", help="root of the results (default: output)")
+    command.add_argument("--cfg", default="", help="DPC's configuration")
+    command.add_argument("--learner-cfg", default="", help="the prompt learners' configuration")
+    command.add_argument("--teacher-cfg", default="", help="that of PromptKD's teacher")
+    command.add_argument("--options", nargs="+", default=[], metavar="KEY VALUE", help="for every run")
+    command.add_argument("--dpc", nargs="+", default=[], metavar="KEY VALUE", help="for DPC's runs alone")
+    running = command.add_argument_group("running")
+    running.add_argument("--on", default="local", help="where: local (default)")
+    running.add_argument("--gpus", help="such as 0,1,2 (default: those that are found)")
+    running.add_argument("--per-gpu", type=int, default=1, help="runs on one GPU at a time")
+    running.add_argument("--jobs", type=int, help="runs at a time (default: one a GPU; one on a CPU)")
+    running.add_argument("--retries", type=int, default=0, help="how often a failed run is resumed")
+    running.add_argument(
+        "--only", default="", metavar="PATTERN", help="runs whose folder matches, and their needs"
+    )
+    running.add_argument("--plan", action="store_true", help="show what is done and what would run, and stop")
+    running.add_argument(
+        "--status", action="store_true", help="show what is running, done and failed, and stop"
+    )
+
+
+def wishes_of(args: argparse.Namespace, typed_in: Path) -> Wishes:
+    """What the arguments say beside methods, data sets and seeds.
+
+    Raises:
+        ValueError: an option is not KEY VALUE, or a number is not possible.
+    """
+    if args.shots is not None and args.shots < 1:
+        raise ValueError(f"--shots is {args.shots}, but must be 1 or more")
+    return Wishes(
+        data=from_here(args.data, "data", typed_in),
+        output=Path(from_here(args.output, "output", typed_in)),
+        demo=args.model == "demo",
+        preset=args.preset,
+        shots=args.shots,
+        cfg=args.cfg,
+        learner_cfg=args.learner_cfg,
+        teacher_cfg=args.teacher_cfg,
+        options=key_values("--options", args.options),
+        dpc_options=key_values("--dpc", args.dpc),
+    )
+
+
+def runs_of(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> Iterator[Run]:
+    """The runs of the command.
+
+    Raises:
+        ValueError: an unknown method or data set, or a seed below 0.
+    """
+    if wrong := [seed for seed in args.seeds if seed < 0]:
+        raise ValueError(f"--seeds has {wrong[0]}, but must be whole numbers, 0 or more")
+    if args.command == "paper":
+        return protocols.paper(args.table, args.seeds, wishes)
+    readings = args.readings if args.plugins else []
+    known = Protocol(args.command, wishes.preset).backbones() if args.plugins else list(methods())
+    if unknown := [name for name in args.methods if name not in known]:
+        raise ValueError(f"--methods has '{unknown[0]}'; known: {' '.join(known)}")
+    if args.command == "xd":
+        source, targets = find_set(args.source, typed_in), expand(args.targets, typed_in)
+        targets = [target for target in targets if target != source]
+        return protocols.xd(source, targets, args.methods, readings, args.seeds, wishes)
+    make = {"base2new": protocols.base2new, "few_shot": protocols.few_shot}[args.command]
+    return make(expand(args.data_sets, typed_in), args.methods, readings, args.seeds, wishes)
+
+
+def run(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> int:
+    """What the arguments ask for; the exit code."""
+    plan = Plan(runs_of(args, wishes, typed_in))
+    if args.only:
+        plan = plan.only(args.only)
+    if args.plan:
+        print("\n".join(plan.tree()))
+        return 0
+    if args.status:
+        print("\n".join(status(plan, is_running)))
+        return 0
+    refuse_foreign_sets(plan.runs.values(), wishes.output)
+    plan.refuse_other_settings()
+    refuse_changed_sets((run, plan.states[folder]) for folder, run in plan.runs.items())
+    missing = plan.missing()
+    sets = {run.data: None for run in missing}
+    check_data(sets, wishes.data)
+    code = execute(args, plan, wishes) if missing else 0
+    if code == 0:
+        show_table(args, plan, wishes)
+    return code
+
+
+def execute(args: argparse.Namespace, plan: Plan, wishes: Wishes) -> int:
+    """Run what is missing.
+
+    Raises:
+        ValueError: an unknown place, or no slot.
+    """
+    if args.on != "local":
+        raise ValueError(f"--on is {args.on!r}, but must be local")
+    gpus = find_gpus() if args.gpus is None else [gpu for gpu in args.gpus.split(",") if gpu]
+    if args.per_gpu < 1 or (args.jobs is not None and args.jobs < 1):
+        raise ValueError("--per-gpu and --jobs must be 1 or more")
+    places = slots(gpus, args.per_gpu, args.jobs)
+    watch = Watch(plan, len(places), wishes.output)
+    try:
+        return Pool(places, watch.log_of, args.retries, watch.say).run(plan)
+    except Stopped as stopped:
+        print(f"ended by {stopped}; the same command goes on", file=sys.stderr)
+        return 130
+    finally:
+        watch.close()
+
+
+def show_table(args: argparse.Namespace, plan: Plan, wishes: Wishes) -> None:
+    """The protocol's table of all that is in the results' folder."""
+    output = wishes.output
+    protocol = args.command if args.command != "paper" else {1: "base2new", 2: "xd"}[args.table]
+    words = [str(output / protocol), TABLES[protocol]]
+    if args.command == "paper":
+        words += ["--paper", *(["--average"] if args.table == 1 else [])]
+    elif protocol == "base2new":
+        words += ["--plot", str(output / "base_new.png")]
+    print(flush=True)
+    subprocess.run([sys.executable, "parse_test_res.py", *words], check=True)
+    if wishes.demo and any(run.data.path for run in plan.runs.values()):
+        print(DEMO_NOTE)
+
+
+def main() -> int:
+    typed_in = Path(os.environ.get("TYPED_IN") or Path.cwd())
+    args = parse()
+    return report_errors(lambda: run(args, wishes_of(args, typed_in), typed_in), "experiments")

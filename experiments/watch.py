@@ -1,0 +1,67 @@
+"""What a plan is at: lines and a bar while it runs, and what is there at any time."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from experiments.plan import Plan
+from experiments.run import Run
+
+_PROGRESS = re.compile(r"epoch \[(\d+)/(\d+)\].*?eta (\S+)")
+
+
+class Watch:
+    """Says what a pool does.
+
+    Args:
+        at_once: how many runs go on at a time.
+        output: root of the results, where the runs' output is kept.
+    """
+
+    def __init__(self, plan: Plan, at_once: int, output: Path) -> None:
+        self.output = output
+        missing = plan.missing()
+        print(f"{plan.summary()}; {at_once} at a time; results in {output}", flush=True)
+        self.bar = tqdm(total=len(missing), unit="run", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+
+    def log_of(self, run: Run) -> Path:
+        return log_file(self.output, run)
+
+    def say(self, line: str) -> None:
+        self.bar.update()
+        tqdm.write(line, file=sys.stdout)
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+def log_file(output: Path, run: Run) -> Path:
+    """Where a run's output goes."""
+    return output / "logs" / f"{run.place.replace('/', '-').replace(' ', '-')}.txt"
+
+
+def status(plan: Plan, running: Callable[[Run], bool]) -> list[str]:
+    """A line a run that is going on, and how many are in which state."""
+    lines = []
+    for folder, run in plan.runs.items():
+        if running(run):
+            lines.append(f"{'running':<12} {folder} {progress(folder)}".rstrip())
+    for folder, state in plan.states.items():
+        if state.kind.value in ("unfinished", "of other settings") and not running(plan.runs[folder]):
+            lines.append(f"{state.kind.value:<12} {folder} {progress(folder)}".rstrip())
+    return [*lines, plan.summary()]
+
+
+def progress(folder: Path) -> str:
+    """The epoch that a run is at, and how long it will take, from its log."""
+    log = folder / "log.txt"
+    if not log.is_file():
+        return ""
+    said = _PROGRESS.findall(log.read_text(encoding="utf-8", errors="replace"))
+    return f"(epoch {said[-1][0]} of {said[-1][1]}, {said[-1][2]} left)" if said else ""

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# A trained KgCoOp on the new (or base) classes: bash scripts/kgcoop/base2new_test.sh DATASET SEED [base|new]
+source "$(dirname "${BASH_SOURCE[0]}")/../experiment.sh" "$@"

@@ -1,0 +1,73 @@
+"""What each of several processes does for `test_processes`: the runs whose settings it is given."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import train
+from clip import CLIP
+from dassl.engine.processes import disconnect
+from dassl.utils.processes import is_main, rank
+
+
+class Stopped(Exception):
+    pass
+
+
+def trainer_of(cfg: Any) -> Any:
+    train.set_random_seed(cfg.SEED if cfg.SEED >= 0 else rank() + 5)  # without a seed each starts elsewhere
+    return train.build_trainer(cfg)
+
+
+def stop_after_an_epoch(cfg: Any) -> None:
+    trainer = trainer_of(cfg)
+    save = trainer.save_resume_point
+
+    def save_and_stop() -> None:
+        save()
+        raise Stopped
+
+    trainer.save_resume_point = save_and_stop
+    with pytest.raises(Stopped):
+        trainer.train()
+
+
+def counting(method: str, counter: Counter[str]) -> Callable[..., torch.Tensor]:
+    original = getattr(CLIP, method)
+
+    def counted(self: CLIP, rows: torch.Tensor, *args: Any) -> torch.Tensor:
+        counter[method] += len(rows)
+        return original(self, rows, *args)
+
+    return counted
+
+
+def run(jobs: list[tuple[Any, str]]) -> None:
+    """Train each job's settings; ``rows-<rank>.json`` in its folder says how many rows were encoded."""
+    rows: Counter[str] = Counter()
+    with pytest.MonkeyPatch.context() as patched:
+        for method in ("encode_image", "encode_embeddings"):
+            patched.setattr(CLIP, method, counting(method, rows))
+        for cfg, how in jobs:
+            if how == "interrupted":
+                stop_after_an_epoch(cfg)
+            rows.clear()
+            trainer_of(cfg).train()
+            Path(cfg.OUTPUT_DIR, f"rows-{rank()}.json").write_text(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    run(pickle.loads(Path(sys.argv[1]).read_bytes()))
+    if is_main():
+        print("all done")
+    disconnect()
