@@ -75,13 +75,14 @@ def few_shot_table(curves: Sequence[Curve], difference: bool = False) -> Table:
         Column(f"{shots} shot{'' if shots == 1 else 's'}", f"shots_{shots}", "cell", counted=True)
         for shots in counts
     ]
-    columns += [*measures, *(difference_columns(measures) if difference else [])]
+    compared = [i for i, shots in enumerate(counts) if shots and difference]  # DPC has no point at 0
+    columns += [*measures, *difference_columns([measures[i] for i in compared])]
     columns.append(Column("Missing", "missing", csv_only=True))
     lines, notes = [], [NOTE, DIFFERENCE_NOTE] if difference else [NOTE]
     for curve in curves:
         missing = "; ".join(curve.missing)
         cells = [curve.cells.get(shots) for shots in counts]
-        gains = [curve.gains.get(shots) for shots in counts] if difference else []
+        gains = [curve.gains.get(counts[i]) for i in compared]
         lines.append([curve.dataset, curve.method, *cells, *gains, missing])
         if missing:
             notes.append(f"Incomplete (by shots): {curve.dataset}, {curve.method}, {missing}.")

@@ -93,13 +93,15 @@ def test_differences_of_the_other_protocols(tmp_path, capsys):
             write_run(tmp_path, "xd/test/dtd", trainer, seed, 40.0, dataset="DescribableTextures")
             write_run(tmp_path, "xd/test/eurosat", trainer, seed, 50.0 + more, dataset="EuroSAT")
             write_run(tmp_path, "few_shot/dtd", trainer, seed, 60.0 + more, dataset="dtd", shots=4)
+            if trainer == "CoOp":
+                write_run(tmp_path, "few_shot/dtd", "ZeroshotCLIP", seed, 50.0, dataset="dtd", shots=0)
             write_run(tmp_path, "few_shot/dtd", trainer, seed, 70.0 - more, dataset="dtd", shots=16)
     (_, ours) = records_of(output_of(capsys, tmp_path, "--xd", "--difference", "--format", "csv")).values()
     assert numbers(ours, "source_accuracy")[::3] == [3.0, 2]
     assert numbers(ours, "cross_dataset_average")[::3] == [1.5, 2]
-    (_, ours) = records_of(
-        output_of(capsys, tmp_path, "--few-shot", "--difference", "--format", "csv")
-    ).values()
+    text = output_of(capsys, tmp_path, "--few-shot", "--difference", "--format", "csv")
+    ours = records_of(text)[DPC]
+    assert "shots_0" in ours and "shots_0_gain" not in ours
     assert [numbers(ours, f"shots_{n}")[0] for n in (4, 16)] == [3.0, -3.0]
     assert main([str(tmp_path), "--xd", "--difference"]) == 0
     assert "Δ: DPC - its backbone of the same seed" in capsys.readouterr().out
