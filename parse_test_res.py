@@ -6,7 +6,12 @@ Two ways in:
   ``DIR/*/log.txt``, ours and those of the original repositories: mean and spread over the runs.
 * ``python parse_test_res.py DIR --base-new`` (or ``--xd``, ``--few-shot``) reads the ``results.jsonl`` files
   anywhere below DIR and prints the table of that protocol, to paste into a paper; ``--paper`` adds the
-  figures of the DPC paper. What is missing or unfinished is said below the table. See docs/protocols.md.
+  figures of the DPC paper, ``--difference`` what DPC adds to its backbone. What is missing or unfinished is
+  said below the table. ``--html FILE`` writes one page of all protocols, plots, curves and settings.
+  See docs/protocols.md.
+
+Each says which spread it prints: logs give the population standard deviation, as the original repositories
+do, tables the sample one.
 """
 
 from __future__ import annotations
@@ -19,18 +24,22 @@ from pathlib import Path
 from reporting.base_new import base_new_table, summarise_tree
 from reporting.few_shot import collect_curves, few_shot_table
 from reporting.formats import FORMATS
+from reporting.html import write_report
 from reporting.logs import report_logs
-from reporting.plots import plot_base_new, plot_few_shot
+from reporting.plots import base_new_figure, few_shot_figure, save
 from reporting.tables import Table
 from reporting.xd import collect_xd, xd_table
 
 # options and the tables that they go with
 TABLE_OPTIONS = {
     "format": ("base_new", "xd", "few_shot"),
+    "mark": ("base_new", "xd", "few_shot"),
+    "difference": ("base_new", "xd", "few_shot"),
     "average": ("base_new", "few_shot"),
     "plot": ("base_new", "few_shot"),
-    "paper": ("base_new", "xd"),
+    "paper": ("base_new", "xd", "html"),
 }
+TABLES = ("base_new", "xd", "few_shot", "html")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -46,16 +55,25 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     which.add_argument("--base-new", action="store_true", help="base-to-new: Base, New and H")
     which.add_argument("--xd", action="store_true", help="cross-dataset and cross-domain: source and targets")
     which.add_argument("--few-shot", action="store_true", help="accuracy over training images per class")
-    tables.add_argument("--average", action="store_true", help="add the mean over data sets")
+    which.add_argument("--html", type=Path, metavar="FILE", help="all protocols, plots and runs as one page")
+    tables.add_argument("--average", action="store_true", help="add the mean over several data sets")
     tables.add_argument("--paper", action="store_true", help="add the DPC paper's figures and the difference")
+    tables.add_argument("--difference", action="store_true", help="add what DPC adds to its backbone")
     tables.add_argument("--format", choices=FORMATS, help="of the table (default: markdown)")
+    tables.add_argument(
+        "--mark",
+        action=argparse.BooleanOptionalAction,
+        help="mark the best mean of each data set and column (default: in LaTeX alone)",
+    )
     tables.add_argument("--plot", type=Path, metavar="FILE", help="draw it too (.png, .pdf, .svg)")
     args = parser.parse_args(argv)
-    table = next((name for name in TABLE_OPTIONS["format"] if getattr(args, name)), None)
+    table = next((name for name in TABLES if getattr(args, name)), None)
     for option, goes_with in TABLE_OPTIONS.items():
-        if getattr(args, option) and table not in goes_with:
+        if getattr(args, option) not in (None, False) and table not in goes_with:
             names = " or ".join(f"--{name.replace('_', '-')}" for name in goes_with)
             parser.error(f"--{option} goes with {names}")
+    if args.mark and args.format == "csv":
+        parser.error("--mark goes with the formats that are read: CSV has the bare numbers")
     if table and (args.ci95 or args.test_log or args.multi_exp or args.keyword != "accuracy"):
         parser.error("--ci95, --test-log, --multi-exp and --keyword read logs; tables are from results.jsonl")
     return args
@@ -65,24 +83,29 @@ def tables_of(args: argparse.Namespace) -> list[Table]:
     """The tables that the arguments ask for; draws the plot, too."""
     if args.xd:
         by_source = collect_xd(args.directory)
-        return [xd_table(source, rows, args.paper) for source, rows in by_source.items()]
+        return [xd_table(source, rows, args.paper, args.difference) for source, rows in by_source.items()]
     if args.few_shot:
         curves = collect_curves(args.directory, args.average)
         if args.plot:
-            plot_few_shot(curves, args.plot)
-        return [few_shot_table(curves)]
+            save(few_shot_figure(curves), args.plot)
+        return [few_shot_table(curves, args.difference)]
     summaries = summarise_tree(args.directory, args.average)
     if args.plot:
-        plot_base_new([summary for summary in summaries if not summary.row.is_average], args.plot)
-    return [base_new_table(summaries, args.paper)]
+        drawn = [summary for summary in summaries if not summary.row.is_average]
+        save(base_new_figure(drawn), args.plot)
+    return [base_new_table(summaries, args.paper, args.difference)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     try:
-        if args.base_new or args.xd or args.few_shot:
-            tables = tables_of(args)
-            print("\n\n".join(FORMATS[args.format or "markdown"](table) for table in tables))
+        if args.html:
+            write_report(args.directory, args.html, args.paper)
+            print(f"report: {args.html}")
+        elif args.base_new or args.xd or args.few_shot:
+            write, mark = FORMATS[args.format or "markdown"], args.mark
+            mark = args.format == "latex" if mark is None else mark
+            print("\n\n".join(write(table, mark) for table in tables_of(args)))
             if args.plot:
                 print(f"plot: {args.plot}", file=sys.stderr)
         else:

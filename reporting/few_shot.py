@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from reporting.differences import NOTE as DIFFERENCE_NOTE
+from reporting.differences import backbone_of, difference_columns, paired
 from reporting.names import ZERO_SHOT
 from reporting.runs import Column as RunColumn
 from reporting.runs import Row, Run, Runs, averages, collect, row_rank, seeds_by_dataset, shown_methods
-from reporting.tables import Cell, Column, Table
+from reporting.tables import Cell, Column, Interval, Table
 
 NOTE = (
     "Accuracy in % over training images per class, mean ± sample standard deviation over seeds; "
@@ -18,12 +20,17 @@ NOTE = (
 
 
 class Curve(NamedTuple):
-    """Cells by shots, None where no seed is finished; ``missing`` names the seeds that lack."""
+    """Cells by shots, None where no seed is finished; ``missing`` names the seeds that lack.
+
+    ``seeds`` has the accuracies by shots and seed, ``gains`` by shots what DPC adds to the backbone.
+    """
 
     dataset: str
     method: str
     cells: dict[int, Cell | None]
     missing: list[str]
+    seeds: dict[tuple[int, int], float]
+    gains: dict[int, Interval | None]
 
 
 def few_shot_protocol(run: Run) -> tuple[Row, RunColumn] | None:
@@ -44,7 +51,10 @@ def curves_of(rows: dict[Row, Runs]) -> list[Curve]:
         wanted = seeds[row.dataset]
         cells = {shots: runs.cell([shots], wanted) for shots in columns}
         lacks = runs.lacks(columns, wanted)
-        curves.append(Curve(row.dataset, methods[row], cells, lacks))
+        points = {(int(shots), seed): value for (shots, seed), value in sorted(runs.accuracy.items())}
+        backbone = backbone_of(row, rows)
+        gains = {shots: paired(runs, backbone, [shots]) for shots in columns}
+        curves.append(Curve(row.dataset, methods[row], cells, lacks, points, gains))
     return curves
 
 
@@ -57,17 +67,23 @@ def collect_curves(directory: Path, average: bool) -> list[Curve]:
     return curves_of(rows) + (curves_of(averages(rows)) if average else [])
 
 
-def few_shot_table(curves: Sequence[Curve]) -> Table:
+def few_shot_table(curves: Sequence[Curve], difference: bool = False) -> Table:
+    """``difference`` adds what DPC adds to its backbone."""
     counts = sorted({shots for curve in curves for shots in curve.cells})
-    columns = [Column("Data set", "dataset"), Column("Method", "method")]
-    for shots in counts:
-        title = f"{shots} shot{'' if shots == 1 else 's'}"
-        columns.append(Column(title, f"shots_{shots}", "cell", counted=True))
+    columns = [Column("Data set", "dataset", spans=True), Column("Method", "method")]
+    measures = [
+        Column(f"{shots} shot{'' if shots == 1 else 's'}", f"shots_{shots}", "cell", counted=True)
+        for shots in counts
+    ]
+    compared = [i for i, shots in enumerate(counts) if shots and difference]  # DPC has no point at 0
+    columns += [*measures, *difference_columns([measures[i] for i in compared])]
     columns.append(Column("Missing", "missing", csv_only=True))
-    lines, notes = [], [NOTE]
+    lines, notes = [], [NOTE, DIFFERENCE_NOTE] if difference else [NOTE]
     for curve in curves:
         missing = "; ".join(curve.missing)
-        lines.append([curve.dataset, curve.method, *(curve.cells.get(shots) for shots in counts), missing])
+        cells = [curve.cells.get(shots) for shots in counts]
+        gains = [curve.gains.get(counts[i]) for i in compared]
+        lines.append([curve.dataset, curve.method, *cells, *gains, missing])
         if missing:
             notes.append(f"Incomplete (by shots): {curve.dataset}, {curve.method}, {missing}.")
     return Table(columns, lines, notes)

@@ -86,7 +86,8 @@ def summarise_logs(directory: Path, keyword: str = "accuracy", test_log: bool = 
 def summary_text(summary: Summary, keyword: str, ci95: bool) -> str:
     lines = [f"file: {log}. {keyword}: {value:.2f}%." for log, value in summary.values.items()]
     lines += [f"file: {path / 'log.txt'}. No result: missing or unfinished." for path in summary.without]
-    kind = "95% interval" if ci95 else "standard deviation"
+    kind = "population standard deviation"
+    kind = f"95% interval, 1.96 {kind} / sqrt(n)" if ci95 else kind
     spread = f"{summary.spread(ci95):.2f}% ({kind}, n = {len(summary.values)})"
     lines += ["===", f"Summary of directory: {summary.directory}"]
     lines += [f"* {keyword}: {summary.mean:.2f}% +- {spread}", "==="]

@@ -1,7 +1,11 @@
-"""The base/new table and the few-shot curves as pictures: .png, .pdf or .svg, as the file's ending says."""
+"""The base/new table and the few-shot curves as pictures: .png, .pdf or .svg, as the file's ending says.
+
+And as the SVG element of a page.
+"""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,18 +14,26 @@ from reporting.base_new import Summary
 from reporting.few_shot import Curve
 
 _WIDEST = 20  # inches of panels side by side
+_LEGEND = 0.18  # inches above all panels
 
 
 def draw_panels(
-    panels: Sequence[Sequence[Any]], widths: Sequence[float], path: Path, draw: Callable[[Any, Any], None]
-) -> None:
-    """One panel a data set, ``widths`` in inches, with one legend; written to ``path``.
+    panels: Sequence[Sequence[Any]], widths: Sequence[float], draw: Callable[[Any, Any], None]
+) -> Any:
+    """A figure with one panel a data set, ``widths`` in inches, and one legend.
 
     Panels stand side by side where that gives a picture of readable width, else below each other.
     """
     import matplotlib  # here, since it takes a second to import and only the plots need it
 
     matplotlib.use("Agg")
+    with matplotlib.rc_context({"text.parse_math": False}):  # a $ in a name is a $
+        return _draw_panels(panels, widths, draw)
+
+
+def _draw_panels(
+    panels: Sequence[Sequence[Any]], widths: Sequence[float], draw: Callable[[Any, Any], None]
+) -> Any:
     from matplotlib import pyplot
 
     stacked = sum(widths) > _WIDEST
@@ -40,10 +52,25 @@ def draw_panels(
     for axis in axes if stacked else axes[:1]:
         axis.set_ylabel("accuracy (%)")
     figure.legend(list(named.values()), list(named), frameon=False, fontsize=8, loc="upper right", ncols=4)
-    figure.tight_layout(rect=(0, 0, 1, 0.95))
+    figure.tight_layout(rect=(0, 0, 1, 1 - _LEGEND / size[1]))
+    pyplot.close(figure)  # pyplot forgets it; it can still be saved
+    return figure
+
+
+def save(figure: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
-    pyplot.close(figure)
+
+
+def svg_element(figure: Any, name: str) -> str:
+    """The figure as an ``<svg>`` element, texts as texts; ``name`` keeps its ids apart from others'."""
+    import matplotlib
+
+    out = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]
 
 
 def by_dataset(items: Sequence[Any], dataset: Callable[[Any], str]) -> list[list[Any]]:
@@ -51,13 +78,13 @@ def by_dataset(items: Sequence[Any], dataset: Callable[[Any], str]) -> list[list
     return [[item for item in items if dataset(item) == name] for name in names]
 
 
-def plot_base_new(summaries: Sequence[Summary], path: Path) -> None:
+def base_new_figure(summaries: Sequence[Summary]) -> Any:
     """Draws base and new accuracy as bars with their spread. Raises ValueError where no run is complete."""
     drawn = [summary for summary in summaries if summary.n]
     if not drawn:
         raise ValueError("--plot: no seed has both a base and a new result yet, so there is nothing to draw")
     panels = by_dataset(drawn, lambda summary: summary.row.dataset)
-    draw_panels(panels, [1.35 * len(panel) for panel in panels], path, draw_bars)
+    return draw_panels(panels, [1.35 * len(panel) for panel in panels], draw_bars)
 
 
 def draw_bars(axis: Any, panel: Sequence[Summary]) -> None:
@@ -81,7 +108,7 @@ def draw_bars(axis: Any, panel: Sequence[Summary]) -> None:
     axis.set_ylim(0, 105)
 
 
-def plot_few_shot(curves: Sequence[Curve], path: Path) -> None:
+def few_shot_figure(curves: Sequence[Curve]) -> Any:
     """Draws accuracy with its spread over shots, a curve a method; hollow points lack seeds.
 
     Raises ValueError where nothing is finished.
@@ -91,7 +118,7 @@ def plot_few_shot(curves: Sequence[Curve], path: Path) -> None:
         raise ValueError("--plot: no few-shot run is finished yet, so there is nothing to draw")
     methods = list(dict.fromkeys(curve.method for curve in drawn))
     panels = by_dataset(drawn, lambda curve: curve.dataset)
-    draw_panels(panels, [3.4] * len(panels), path, lambda axis, panel: draw_curves(axis, panel, methods))
+    return draw_panels(panels, [3.4] * len(panels), lambda axis, panel: draw_curves(axis, panel, methods))
 
 
 def draw_curves(axis: Any, panel: Sequence[Curve], methods: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ Accuracies are percentages at full precision; nothing is rounded before it is av
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 from collections import defaultdict
@@ -59,6 +60,10 @@ class Row(NamedTuple):
 Protocol = Callable[[Run], tuple[Row, Column] | None]  # where a run stands in a table, if at all
 
 
+class NoResultsError(ValueError):
+    """No result of a protocol lies below a folder."""
+
+
 @dataclass
 class Runs:
     """Accuracies by (column, seed), and the (column, seed) that left a log: begun, if not finished.
@@ -66,12 +71,14 @@ class Runs:
     Attributes:
         chosen_by_test: whether an accuracy is of an epoch that test images chose.
         own_images: whether it is of prompts that were tuned on the data set that was tested.
+        logs: the files that runs left, finished or not.
     """
 
     accuracy: dict[tuple[Column, int], float] = field(default_factory=dict)
     begun: set[tuple[Column, int]] = field(default_factory=set)
     chosen_by_test: dict[tuple[Column, int], bool] = field(default_factory=dict)
     own_images: dict[tuple[Column, int], bool] = field(default_factory=dict)
+    logs: list[Path] = field(default_factory=list)
 
     @property
     def seeds(self) -> set[int]:
@@ -123,11 +130,24 @@ def read_results(path: Path) -> list[dict[str, Any]]:
             raise ValueError(
                 f"{path}, line {number}: not JSON ({error}); mend or remove that line"
             ) from error
-        missing = [name for name in FIELDS if name not in record]
-        if missing or "accuracy" not in record["metrics"]:
-            raise ValueError(f"{path}, line {number}: {', '.join(missing) or 'metrics.accuracy'} is missing")
+        if problem := what_is_wrong(record):
+            raise ValueError(f"{path}, line {number}: {problem}; mend or remove that line")
         records.append(record)
     return records
+
+
+def what_is_wrong(record: Any) -> str | None:
+    """What a line of results.jsonl lacks, if anything."""
+    if not isinstance(record, dict):
+        return "not a record, which begins with {"
+    metrics = record.get("metrics")
+    missing = [name for name in FIELDS if name not in record]
+    if missing or not isinstance(metrics, dict) or "accuracy" not in metrics:
+        return f"{', '.join(missing) or 'metrics.accuracy'} is missing"
+    accuracy = metrics["accuracy"]
+    if not isinstance(accuracy, int | float) or not math.isfinite(accuracy):
+        return f"metrics.accuracy is {accuracy!r}, not a number"
+    return None
 
 
 def finished_runs(directory: Path) -> Iterator[tuple[Run, dict[str, Any]]]:
@@ -146,13 +166,13 @@ def finished_runs(directory: Path) -> Iterator[tuple[Run, dict[str, Any]]]:
                 yield named_run(kind, dataset, trainer, label, record["shots"], record["seed"]), record
 
 
-def begun_runs(directory: Path) -> Iterator[Run]:
-    """Every run that left a log, finished or not; folders say what they are."""
+def begun_runs(directory: Path) -> Iterator[tuple[Run, Path]]:
+    """Every run that left a log, finished or not, and that log; folders say what they are."""
     for log in directory.rglob("log.txt"):
         match = RUN_FOLDER.search(log.parent.absolute().as_posix())
         if match is not None and match[1] in PARTS:
             part, dataset, shots, trainer, label, seed = match.groups()
-            yield named_run(PARTS[part], dataset, trainer, label, int(shots), int(seed))
+            yield named_run(PARTS[part], dataset, trainer, label, int(shots), int(seed)), log
 
 
 def named_run(kind: str, dataset: str, trainer: str, label: str, shots: int, seed: int) -> Run:
@@ -163,7 +183,7 @@ def named_run(kind: str, dataset: str, trainer: str, label: str, shots: int, see
 def collect(directory: Path, protocol: Protocol, what: str) -> dict[Row, Runs]:
     """All runs of a protocol anywhere below a folder. Of several results for one run the newest counts.
 
-    Raises FileNotFoundError for a wrong folder and ValueError where it holds no result.
+    Raises FileNotFoundError for a wrong folder and NoResultsError where it holds no result.
     """
     rows: dict[Row, Runs] = defaultdict(Runs)
     times: dict[tuple[Row, Column, int], str] = {}
@@ -186,10 +206,11 @@ def collect(directory: Path, protocol: Protocol, what: str) -> dict[Row, Runs]:
             runs.chosen_by_test[cell] = record.get("selected_on") == "test"
             runs.own_images[cell] = record.get("tuned_on") == record["dataset"]
     if not rows:
-        raise ValueError(f"directory: no results.jsonl below {directory} holds {what}")
-    for run in begun_runs(directory):
+        raise NoResultsError(f"directory: no results.jsonl below {directory} holds {what}")
+    for run, log in begun_runs(directory):
         if (place := place_of(run)) is not None:
             rows[place[0]].begun.add((place[1], run.seed))
+            rows[place[0]].logs.append(log)
     return dict(rows)
 
 
@@ -228,9 +249,11 @@ def row_rank(row: Row) -> tuple[object, ...]:
 def averages(rows: dict[Row, Runs]) -> dict[Row, Runs]:
     """The mean over all data sets of ``rows`` for each method, by column and seed, as the papers report it.
 
-    What lacks on one data set lacks in the average.
+    What lacks on one data set lacks in the average. A single data set, which it would repeat, has none.
     """
     datasets = {row.dataset for row in rows}
+    if len(datasets) < 2:
+        return {}
     result = {}
     for method, cfg, shots in {row[1:] for row in rows}:
         runs = [rows.get(Row(name, method, cfg, shots), Runs()) for name in datasets]
@@ -238,5 +261,7 @@ def averages(rows: dict[Row, Runs]) -> dict[Row, Runs]:
         mean = {key: statistics.fmean(part.accuracy[key] for part in runs) for key in everywhere}
         begun = set().union(*(part.begun | set(part.accuracy) for part in runs))
         chosen = {key: any(part.chosen_by_test.get(key) for part in runs) for key in everywhere}
-        result[Row(f"{AVERAGE}{len(datasets)}", method, cfg, shots)] = Runs(mean, begun, chosen)
+        logs = [log for part in runs for log in part.logs]
+        row = Row(f"{AVERAGE}{len(datasets)}", method, cfg, shots)
+        result[row] = Runs(mean, begun, chosen, logs=logs)
     return result

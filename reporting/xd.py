@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from reporting.differences import NOTE as DIFFERENCE_NOTE
+from reporting.differences import backbone_of, difference_columns, paired
 from reporting.names import BENCHMARK, DEFAULT_SOURCE, SHIFTED_IMAGENETS, ZERO_SHOT, dataset_rank
 from reporting.paper import cross_dataset_figures
 from reporting.runs import Column as RunColumn
@@ -62,7 +64,7 @@ def collect_xd(directory: Path) -> dict[str, dict[Row, Runs]]:
             accuracy = {key: value for key, value in runs.accuracy.items() if key[0] in known}
             begun = {key for key in runs.begun if key[0] in known}
             if accuracy or begun:
-                group[row._replace(dataset=source)] = Runs(accuracy, begun)
+                group[row._replace(dataset=source)] = Runs(accuracy, begun, logs=runs.logs)
     return dict(sorted(by_source.items(), key=lambda item: dataset_rank(item[0])))
 
 
@@ -80,27 +82,37 @@ def groups_of(source: str, rows: dict[Row, Runs]) -> list[Group]:
     return [group for group in groups if group.datasets]
 
 
-def xd_table(source: str, rows: dict[Row, Runs], paper: bool = False) -> Table:
-    """One line a method: the source, each target and the averages of both groups."""
+def xd_table(source: str, rows: dict[Row, Runs], paper: bool = False, difference: bool = False) -> Table:
+    """One line a method: the source, each target and the averages of both groups.
+
+    ``paper`` sets the figures of Table 2 beside source and averages; ``difference`` adds what DPC adds there.
+    """
     groups, methods = groups_of(source, rows), shown_methods(rows)
     columns = [Column("Source", "source", csv_only=True), Column("Method", "method")]
     columns.append(Column("Shots", "shots", csv_only=True))
     own = Column(f"{source} (source)", "source_accuracy", "cell", counted=True)
     columns += beside_columns(own) if paper else [own]
+    measures = [own]
     for group in groups:
         columns += [Column(name, name, "cell", counted=True) for name in group.datasets]
         title = f"{group.title} average ({len(group.datasets)})"
         average = Column(title, f"{group.name}_average", "cell", counted=True)
         columns += beside_columns(average) if paper else [average]
+        measures.append(average)
+    columns += difference_columns(measures) if difference else []
     columns.append(Column("Missing", "missing", csv_only=True))
 
     seeds = seeds_by_dataset(rows)[source]
     expected = [source, *(name for group in groups for name in group.datasets)]
-    lines, notes = [], [NOTE, PAPER_NOTE] if paper else [NOTE]
+    compared = [[source], *(group.datasets for group in groups)]
+    lines: list[list[Any]] = []
+    notes = [NOTE, *([PAPER_NOTE] if paper else []), *([DIFFERENCE_NOTE] if difference else [])]
     for row in sorted(rows, key=row_rank):
         missing = "; ".join(rows[row].lacks(expected, seeds))
         values = row_values(row, rows[row], groups, seeds, paper)
-        lines.append([source, methods[row], row.shots, *values, missing])
+        backbone = backbone_of(row, rows)
+        gains = [paired(rows[row], backbone, names) for names in compared] if difference else []
+        lines.append([source, methods[row], row.shots, *values, *gains, missing])
         if missing:
             notes.append(f"Incomplete: {methods[row]}, {missing}.")
     for group in groups if source == DEFAULT_SOURCE else []:

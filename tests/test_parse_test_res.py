@@ -84,16 +84,21 @@ def test_mean_and_spread_over_seeds(tmp_path, capsys):
     values = [80.0, 82.5, 84.0]
     text = output_of(capsys, tmp_path)
     assert text.index("seed2/") < text.index("seed10/")
-    assert f"* accuracy: {statistics.fmean(values):.2f}% +- {statistics.pstdev(values):.2f}%" in text
+    spread = f"+- {statistics.pstdev(values):.2f}% (population standard deviation, n = 3)"
+    assert f"* accuracy: {statistics.fmean(values):.2f}% {spread}" in text
     interval = 1.96 * statistics.pstdev(values) / 3**0.5
-    assert f"+- {interval:.2f}% (95% interval, n = 3)" in output_of(capsys, tmp_path, "--ci95")
+    said = f"+- {interval:.2f}% (95% interval, 1.96 population standard deviation / sqrt(n), n = 3)"
+    assert said in output_of(capsys, tmp_path, "--ci95")
 
 
 def test_an_unfinished_training_is_named_and_left_out(tmp_path, capsys):
     write_log(tmp_path / "seed1", "80.0")
     write_log(tmp_path / "seed2", "", trained=False)
     text = output_of(capsys, tmp_path)
-    assert "seed2/log.txt. No result" in text and "80.00% +- 0.00% (standard deviation, n = 1)" in text
+    assert (
+        "seed2/log.txt. No result" in text
+        and "80.00% +- 0.00% (population standard deviation, n = 1)" in text
+    )
 
 
 def test_several_folders_of_runs(tmp_path, capsys):
@@ -172,6 +177,12 @@ def test_the_average_takes_h_behind_the_mean_over_data_sets(tmp_path, capsys):
     assert "average of 2, CoOp, seed 2: new unfinished." in text
 
 
+def test_a_single_data_set_has_no_average(tmp_path, capsys):
+    write_methods(tmp_path, {"CoOp": 80.0})
+    plain = output_of(capsys, tmp_path, "--base-new")
+    assert output_of(capsys, tmp_path, "--base-new", "--average") == plain
+
+
 def test_a_cut_off_last_line_is_no_result_and_a_broken_one_is_an_error(tmp_path, capsys):
     folder = write_result(tmp_path, "base", 1, 80.0)
     write_result(tmp_path, "new", 1, 60.0)
@@ -187,15 +198,89 @@ def test_a_cut_off_last_line_is_no_result_and_a_broken_one_is_an_error(tmp_path,
     assert "line 1: dataset, split" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("[1, 2]", "not a record"),
+        ('{"metrics": 3}', "metrics.accuracy is missing"),
+        ('{"metrics": {"accuracy": "90"}}', "metrics.accuracy is '90', not a number"),
+        ('{"metrics": {"accuracy": NaN}}', "metrics.accuracy is nan, not a number"),
+    ],
+)
+def test_a_line_that_is_no_result_is_an_error_that_names_it(tmp_path, capsys, line, said):
+    folder = write_result(tmp_path, "base", 1, 80.0)
+    file = folder / "results.jsonl"
+    record = json.loads(file.read_text())
+    other = json.loads(line)
+    file.write_text(json.dumps(other if isinstance(other, list) else record | other) + "\n")
+    assert main([str(tmp_path), "--base-new"]) == 2
+    assert f"{file}, line 1: {said}" in capsys.readouterr().err
+
+
 def test_latex_escapes_names_and_keeps_the_notes_as_comments(tmp_path, capsys):
     for subset in ("base", "new"):
         for seed in (1, 2):
             write_result(tmp_path, subset, seed, 80.0 + seed, method="CoOp_DPC")
         write_result(tmp_path, subset, 1, 80.0, method="CoOp_DPC", cfg="demo_a")
     text = output_of(capsys, tmp_path, "--base-new", "--format", "latex")
-    assert r"Digits & CoOp + DPC (paper) (demo) & 81.50 $\pm$ 0.71 &" in text
-    assert r"Digits & CoOp + DPC (paper) (demo\_a) & 80.00 & 80.00 & 80.00 & 1 \\" in text
-    assert text.splitlines()[0].startswith("% Accuracy in %")
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    best, second = r"\textbf{81.50} $\pm$ 0.71", r"\underline{80.00}"
+    first = rf"\multirow{{2}}{{*}}{{Digits}} & CoOp + DPC (paper) (demo) & {best} & {best} & {best} & 2 \\"
+    assert first in lines
+    assert rf"& CoOp + DPC (paper) (demo\_a) & {second} & {second} & {second} & 1 \\" in lines
+    assert lines[0] == r"% needs \usepackage{booktabs,multirow}" and lines[1].startswith("% Accuracy in %")
+    bare = output_of(capsys, tmp_path, "--base-new", "--format", "latex", "--no-mark")
+    assert "textbf" not in bare and "underline" not in bare
+
+
+def test_latex_takes_every_sign_of_a_name_as_text(tmp_path, capsys):
+    for subset in ("base", "new"):
+        write_result(tmp_path, subset, 1, 80.0, dataset=r"50% \\_{a}~^$&#")
+    text = output_of(capsys, tmp_path, "--base-new", "--format", "latex")
+    back = r"\textbackslash{}"
+    assert rf"50\% {back}{back}\_\{{a\}}\textasciitilde{{}}\textasciicircum{{}}\$\&\# & CoOp " in text
+
+
+def test_a_bar_in_a_name_makes_no_column(tmp_path, capsys):
+    for subset in ("base", "new"):
+        write_result(tmp_path, subset, 1, 80.0, dataset="a|b\nc")
+    assert r"| a\|b c " in output_of(capsys, tmp_path, "--base-new")
+
+
+def write_methods(root: Path, accuracies: dict[str, float]) -> None:
+    for method, accuracy in accuracies.items():
+        for subset in ("base", "new"):
+            write_result(root, subset, 1, accuracy, method=method)
+
+
+def test_the_best_of_a_data_set_is_marked_on_request(tmp_path, capsys):
+    write_methods(tmp_path, {"CoOp": 80.004, "MaPLe": 80.0, "VPT": 79.0, "CoCoOp": 78.0})
+    write_result(tmp_path, "base", 1, 99.0, dataset="EuroSAT")
+    write_result(tmp_path, "new", 1, 10.0, dataset="EuroSAT")
+    assert "*" not in output_of(capsys, tmp_path, "--base-new")
+    for words, best, second in (
+        (("--mark",), "**80.00**", "79.00"),
+        (("--mark", "--format", "plain"), "*80.00", "79.00"),
+        (("--format", "latex"), r"\textbf{80.00}", r"\underline{79.00}"),
+    ):
+        text = output_of(capsys, tmp_path, "--base-new", *words)
+        lines = [line for line in text.splitlines() if "80.00" in line]
+        assert len(lines) == 2 and all(line.count(best) == 3 for line in lines), text
+        (line,) = (line for line in text.splitlines() if "79.00" in line)
+        assert line.count(second) == 3
+        marked = line.replace(second, "")
+        assert "*" not in marked and "bf" not in marked
+        (alone,) = (line for line in text.splitlines() if "99.00" in line)  # the best of one is nothing
+        assert "bf{99" not in alone and "*99" not in alone
+    assert "80.004" in output_of(capsys, tmp_path, "--base-new", "--format", "csv")
+
+
+def test_plain_text_is_aligned(tmp_path, capsys):
+    write_methods(tmp_path, {"CoOp": 80.0, "PromptSRC": 9.5})
+    lines = output_of(capsys, tmp_path, "--base-new", "--format", "plain").splitlines()
+    assert lines[0].split() == ["Data", "set", "Method", "Base", "New", "H", "n"]
+    assert set(lines[1]) == {"-", " "} and "|" not in "".join(lines)
+    assert lines[2].index("80.00") + 5 == lines[3].index("9.50") + 4  # the points stand below each other
 
 
 def test_plot_writes_a_picture(tmp_path, capsys):
@@ -214,6 +299,13 @@ def test_a_wrong_or_empty_folder_is_an_error_that_names_it(tmp_path, capsys, opt
 
 
 def test_options_of_the_two_ways_do_not_mix(tmp_path, capsys):
-    for words in (["--plot", "x.png"], ["--format", "csv"], ["--average"], ["--base-new", "--ci95"]):
+    for words in (
+        ["--plot", "x.png"],
+        ["--format", "csv"],
+        ["--average"],
+        ["--base-new", "--ci95"],
+        ["--mark"],
+        ["--difference"],
+    ):
         with pytest.raises(SystemExit):
             main([str(tmp_path), *words])

@@ -74,7 +74,8 @@ def test_source_targets_and_both_averages(tmp_path, capsys):
         assert float(record["DTD"]) == pytest.approx(means["DTD"])
         assert record["missing"] == ""
     markdown = output_of(capsys, tmp_path, "--xd")
-    assert "| ImageNet (source) |" in markdown and "| cross-dataset average (10) |" in markdown
+    header = cells_of(markdown)[0]
+    assert header[:2] == ["Method", "ImageNet (source)"] and "cross-dataset average (10)" in header
     assert "Incomplete" not in markdown and "no runs" not in markdown
 
 
@@ -107,12 +108,13 @@ def test_promptkds_figures_stand_beside_students_of_the_targets_alone(
 
 
 def test_selecting_on_test_images_is_said(tmp_path, capsys):
-    write_run(tmp_path, "base2new/train_base/dtd", "CoOp", 1, 70.0, subset="base", selected_on="test")
-    write_run(tmp_path, "base2new/test_new/dtd", "CoOp", 1, 60.0, subset="new", selected_on="test")
-    write_run(tmp_path, "base2new/train_base/dtd", "MaPLe", 1, 70.0, subset="base", selected_on="val")
-    write_run(tmp_path, "base2new/test_new/dtd", "MaPLe", 1, 60.0, subset="new")
+    for name in ("dtd", "ucf101"):
+        write_run(tmp_path, f"base2new/train_base/{name}", "CoOp", 1, 70.0, subset="base", selected_on="test")
+        write_run(tmp_path, f"base2new/test_new/{name}", "CoOp", 1, 60.0, subset="new", selected_on="test")
+        write_run(tmp_path, f"base2new/train_base/{name}", "MaPLe", 1, 70.0, subset="base", selected_on="val")
+        write_run(tmp_path, f"base2new/test_new/{name}", "MaPLe", 1, 60.0, subset="new")
     rows = cells_of(output_of(capsys, tmp_path, "--base-new", "--average"))
-    assert [row[1] for row in rows[1:]] == ["CoOp (selected on test images)", "MaPLe"] * 2
+    assert [row[1] for row in rows[1:]] == ["CoOp (selected on test images)", "MaPLe"] * 3
 
 
 def test_an_average_over_other_data_sets_is_not_compared_with_the_papers(tmp_path, capsys):
@@ -211,6 +213,18 @@ def test_table1_beside_the_papers(tmp_path, capsys):
     ]
     assert rows["DTD"][:4] == ["MaPLe + DPC (paper)", "85.98", "85.48", "+0.50"]
     assert "Table 1" in text
+
+
+def test_columns_without_a_printed_figure_are_left_out_and_named(tmp_path, capsys):
+    write_pair(tmp_path, "CoOp", "my_set", 80.0, 60.0)
+    text = output_of(capsys, tmp_path, "--base-new", "--paper")
+    assert cells_of(text)[0] == ["Data set", "Method", "Base", "New", "H", "n"]
+    assert "The paper prints no figures for these rows: Base, New, H." in text
+    (record,) = records_of(output_of(capsys, tmp_path, "--base-new", "--paper", "--format", "csv")).values()
+    assert record["h_paper"] == ""  # a CSV's columns do not depend on its rows
+    write_pair(tmp_path, "CoOp", "EuroSAT", 80.0, 60.0)
+    text = output_of(capsys, tmp_path, "--base-new", "--paper")
+    assert "prints no figures" not in text and cells_of(text)[1][3:5] == ["87.60", "-7.60"]
 
 
 def test_variants_of_dpc_are_told_apart_and_both_compared(tmp_path, capsys):

@@ -28,7 +28,7 @@ def test_every_run_once_and_one_table(demo):
         for trainer, runs in (("ZeroshotCLIP", 4), ("CoOp", 4), ("CoOp_DPC", 12))  # DPC in three readings
         for seed in "123"
     }
-    rows = [line for line in result.stdout.splitlines() if line.startswith("| ")]
+    rows = [line for line in result.stdout.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + 10  # header, ruler, two data sets x (two methods and three readings of DPC)
     assert all(row.split()[-2] == "3" for row in rows[2:])
     assert (demo.root / "output/demo/base_new.png").is_file()
