@@ -41,6 +41,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         else:
             _add_subjects(command, name)
         _add_common(command)
+    text = "one HTML page of all runs below a folder"
+    report = commands.add_parser("report", help=text, description=text)
+    report.add_argument("results", nargs="?", default="", help="root of the results (default: output)")
+    report.add_argument("--html", default="", metavar="FILE", help="default: report.html in that folder")
+    report.add_argument("--paper", action="store_true", help="with the figures of DPC's paper")
     return parser.parse_args(argv)
 
 
@@ -176,6 +181,14 @@ def execute(args: argparse.Namespace, plan: Plan, wishes: Wishes) -> int:
         watch.close()
 
 
+def write_report(args: argparse.Namespace, typed_in: Path) -> int:
+    """One page of everything below a folder; the exit code."""
+    output = Path(from_here(args.results, "output", typed_in))
+    page = from_here(args.html, "", typed_in) if args.html else str(output / "report.html")
+    words = [str(output), "--html", page, *(["--paper"] if args.paper else [])]
+    return subprocess.call([sys.executable, "parse_test_res.py", *words])
+
+
 def show_table(args: argparse.Namespace, plan: Plan, wishes: Wishes) -> None:
     """The protocol's table of all that is in the results' folder."""
     output = wishes.output
@@ -194,4 +207,6 @@ def show_table(args: argparse.Namespace, plan: Plan, wishes: Wishes) -> None:
 def main() -> int:
     typed_in = Path(os.environ.get("TYPED_IN") or Path.cwd())
     args = parse()
+    if args.command == "report":
+        return report_errors(lambda: write_report(args, typed_in), "experiments")
     return report_errors(lambda: run(args, wishes_of(args, typed_in), typed_in), "experiments")

@@ -1,0 +1,65 @@
+"""`python -m experiments`: what it understands, and what it refuses before anything runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def call(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "experiments", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("base2new", 2, "--data-sets"),
+        ("base2new --data-sets eurosatt", 1, "unknown data set 'eurosatt'"),
+        ("base2new --data-sets dtd dtd", 1, "two data sets are called dtd"),
+        ("base2new --data-sets dtd --methods coup", 1, "--methods has 'coup'; known: cocoop coop"),
+        ("base2new --data-sets dtd --seeds -1", 1, "--seeds has -1"),
+        ("base2new --data-sets dtd --shots 0", 1, "--shots is 0"),
+        ("base2new --data-sets dtd --options 0.1", 1, "--options begins with '0.1'"),
+        ("base2new --data-sets dtd --dpc TOPK 4", 1, "--dpc begins with 'TOPK'"),
+        ("base2new --data-sets dtd --cfg nope", 1, "CoOp_DPC has no configuration 'nope'"),
+        ("base2new --data-sets dtd --only nothing --plan", 1, "--only 'nothing' matches none"),
+        ("paper --table 7", 2, "invalid choice"),
+        ("xd --source nowhere", 1, "unknown data set 'nowhere'"),
+    ],
+)
+def test_what_is_wrong_is_said(words: str, code: int, said: str) -> None:
+    result = call(*words.split())
+    assert result.returncode == code and said in result.stderr, result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_plan_writes_nothing(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    words = "--data-sets demo --model demo --methods coop maple --seeds 1 --dpc TRAINER.DPC.TOPK 4 --plan"
+    result = call("base2new", "--output", output, *words.split())
+    assert result.returncode == 0 and result.stdout.endswith("20 runs: 20 to run\n")
+    assert result.stdout.count("CoOp_DPC/demo+TOPK=4-released") == 4 and not output.exists()
+    status = call("base2new", "--output", output, *words.replace("--plan", "--status").split())
+    assert status.stdout == "20 runs: 20 to run\n" and not output.exists()
+
+
+@pytest.mark.slow
+def test_a_whole_protocol_and_its_page(tmp_path: Path) -> None:
+    words = "--data-sets digits --model demo --seeds 1 --jobs 2 --options OPTIM.MAX_EPOCH 1"
+    result = call("base2new", "--output", tmp_path, *words.split())
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = [line.split("|")[2].strip() for line in result.stdout.splitlines() if line.startswith("| Digits")]
+    assert rows == ["Zero-shot CLIP", "CoOp", "CoOp + DPC (released)"]
+    again = call("base2new", "--output", tmp_path, *words.split())
+    assert again.returncode == 0 and again.stdout.splitlines()[-5:] == result.stdout.splitlines()[-5:]
+    other = call("base2new", "--output", tmp_path, *words.replace("MAX_EPOCH 1", "MAX_EPOCH 2").split())
+    assert other.returncode == 1 and "OPTIM.MAX_EPOCH was 1, now 2" in other.stderr
+    assert call("report", tmp_path).returncode == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "CoOp + DPC (released)" in page and "Zero-shot CLIP" in page
