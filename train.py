@@ -24,6 +24,7 @@ from dassl.config import get_cfg_default
 from dassl.engine import build_trainer
 from dassl.engine.processes import disconnect, first_to_fail
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
+from dassl.utils.logger import LOG_ONLY
 from dassl.utils.processes import is_main, rank
 from trainers import extend_cfg
 from trainers.aliases import Door
@@ -137,7 +138,7 @@ def run(args: argparse.Namespace) -> None:
     if is_main():
         setup_logger(cfg.OUTPUT_DIR, earlier.getvalue())
     logger.info("arguments: %s", " ".join(sys.argv[1:]))
-    logger.info("settings:\n%s", cfg)
+    logger.info("settings:\n%s", cfg, extra=LOG_ONLY)
     logger.info("machine:\n%s", collect_env_info())
     if args.eval_only:
         trainer.test()

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that must pass: bash scripts/test.sh [PYTEST ARGUMENT ...]
 set -euo pipefail
+case "${1:-}" in -h | --help) sed -n '2s/^# //p' "$0" && exit ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/setup.sh
 # one thread: the tests' tensors are small, and results do not depend on the machine's core count

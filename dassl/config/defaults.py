@@ -118,6 +118,7 @@ _C.TRAIN.CHECKPOINT_FREQ = 0  # epochs between checkpoints; 0: only after the la
 _C.TRAIN.PRINT_FREQ = 10  # batches between progress lines
 _C.TRAIN.COUNT_ITER = "train_x"  # steps of an epoch on two loaders: train_x, train_u or smaller_one
 _C.TRAIN.TENSORBOARD = False  # write curves to OUTPUT_DIR/tensorboard
+_C.TRAIN.LOGGER = "none"  # who else gets the curves: tensorboard, wandb (offline) or trackio (local)
 
 _C.TEST = CN()
 _C.TEST.EVALUATOR = "Classification"  # registered name of the evaluator

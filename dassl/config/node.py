@@ -24,6 +24,7 @@ LOCATION_SETTINGS = frozenset(
         "TRAIN.CHECKPOINT_FREQ",
         "TRAIN.PRINT_FREQ",
         "TRAIN.TENSORBOARD",
+        "TRAIN.LOGGER",
         "TEST.SPLIT",
         "TEST.CACHE_FEATURES",
         "TEST.SAVE_LOGITS",

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from yacs.config import CfgNode
 
 from dassl.engine.anomaly import LossGuard
+from dassl.engine.curves import Tracker
 from dassl.engine.models import ModelKeeper, Names
 from dassl.utils.processes import is_main
 
@@ -147,12 +149,17 @@ class TrainerBase(ModelKeeper):
         self.model_backward(loss)
         self.model_update(names)
 
-    # TensorBoard
+    # Curves
 
     def init_writer(self, log_dir: str) -> None:
         """Start writing curves to ``log_dir``, unless that has been done; the main process does."""
         if self._writer is None and is_main():
             self._writer = SummaryWriter(log_dir=log_dir)
+
+    def init_tracker(self, name: str, cfg: CfgNode) -> None:
+        """The same through `Tracker`, with the package ``name``."""
+        if self._writer is None and is_main():
+            self._writer = Tracker(name, cfg)
 
     def close_writer(self) -> None:
         """Stop writing curves."""

@@ -60,14 +60,14 @@ class EpochTrainer(SimpleTrainer):
         batches_left = self.num_batches - self.batch_idx - 1
         batches_left += (self.max_epoch - self.epoch - 1) * self.num_batches
         eta = timedelta(seconds=int(batch_time.avg * batches_left))
-        state = f"{losses} lr {lr:.4e} eta {eta}"
+        state = f"{losses} lr {lr:.4e} eta {eta}"  # existing scripts look for this order
         progress_logger.info(
             f"epoch [{self.epoch + 1}/{self.max_epoch}] batch [{self.batch_idx + 1}/{self.num_batches}] "
             f"time {batch_time.val:.3f} ({batch_time.avg:.3f}) "
             f"data {data_time.val:.3f} ({data_time.avg:.3f}) {state}"
         )
         if on_terminal():
-            bar.set_postfix_str(state)
+            bar.set_postfix_str(f"eta {eta} {losses} lr {lr:.1e}")
 
     def _write_curves(self, losses: MetricMeter, lr: float) -> None:
         step = self.epoch * self.num_batches + self.batch_idx

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import time
@@ -15,6 +14,7 @@ from dassl.config import Options, changed_settings, complete, relevant_settings
 from dassl.data import DataManager
 from dassl.data.datasets import options_of_datasets
 from dassl.engine import resume
+from dassl.engine.curves import curve_logger
 from dassl.engine.processes import agree_on_random_numbers, by_main, check_same
 from dassl.engine.runtime import find_runtime
 from dassl.engine.selection import selection_images
@@ -175,8 +175,10 @@ class SimpleTrainer(Tester):
             logger.info("Resuming %s after epoch %d of %d", directory, self.start_epoch, self.max_epoch)
         elif self.cfg.RESUME:
             raise FileNotFoundError(f"RESUME {directory!r} holds no run to resume")
-        if self.cfg.TRAIN.TENSORBOARD:
-            self.init_writer(os.path.join(self.output_dir, "tensorboard"))
+        if (name := curve_logger(self.cfg)) == "tensorboard":
+            self.init_writer(os.path.join(self.output_dir, name))
+        elif name:
+            self.init_tracker(name, self.cfg)
         self.time_start = time.time()
 
     def before_epoch(self) -> None:
@@ -257,5 +259,4 @@ def _check_common_settings(cfg: CfgNode) -> None:
     check_availability(cfg.TRAIN.COUNT_ITER, ["train_x", "train_u", "smaller_one"])
     if cfg.TRAIN.PRINT_FREQ < 1:
         raise ValueError(f"TRAIN.PRINT_FREQ must be at least 1, got {cfg.TRAIN.PRINT_FREQ}")
-    if cfg.TRAIN.TENSORBOARD and importlib.util.find_spec("tensorboard") is None:
-        raise ValueError("TRAIN.TENSORBOARD is True, but the package tensorboard is not installed")
+    curve_logger(cfg)

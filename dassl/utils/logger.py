@@ -11,6 +11,7 @@ from typing import IO, Any
 from dassl.utils.files import mkdir_if_missing
 from dassl.utils.progress import on_terminal
 
+LOG_ONLY = {"log_only": True}  # ``extra`` of what is too long for the screen
 PROGRESS_LOGGER = "dassl.progress"  # its lines go to the file only where a progress bar says the same
 
 
@@ -47,7 +48,8 @@ class _StdoutHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         stream: Any = sys.stdout
-        if record.name == PROGRESS_LOGGER and on_terminal() and isinstance(stream, Logger):
+        shown = record.name == PROGRESS_LOGGER and on_terminal()
+        if (shown or getattr(record, "log_only", False)) and isinstance(stream, Logger):
             stream = stream.file
         stream.write(self.format(record) + "\n")
 

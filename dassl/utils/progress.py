@@ -17,4 +17,7 @@ def on_terminal() -> bool:
 
 def progress(description: str, total: int) -> tqdm[Any]:
     """A progress bar with the remaining time, invisible when no terminal shows it."""
-    return tqdm(total=total, desc=description, leave=False, dynamic_ncols=True, disable=not on_terminal())
+    return tqdm(
+        total=total, desc=description, leave=False, dynamic_ncols=True, disable=not on_terminal(),
+        bar_format="{desc} {remaining} left {n_fmt}/{total_fmt} |{bar:10}|{postfix}",
+    )  # fmt: skip

@@ -22,6 +22,7 @@ from tests.dassl.tiny import tiny_cfg, write_images
 
 OURS = (
     "TRAIN.TENSORBOARD",
+    "TRAIN.LOGGER",
     "TEST.SAVE_LOGITS",
     "TEST.CACHE_FEATURES",
     "DATALOADER.CACHE_MB",

@@ -1,0 +1,62 @@
+"""Curves of a run for whoever draws them: TensorBoard, Weights & Biases or trackio, optional packages all.
+
+``results.jsonl`` and the log have the same numbers; nothing here is read again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from typing import Any
+
+from yacs.config import CfgNode
+
+from dassl.config.node import flatten
+
+LOGGERS = ("none", "tensorboard", "wandb", "trackio")
+PROJECT = "dpc"  # under which Weights & Biases and trackio file a run
+
+
+def curve_logger(cfg: CfgNode) -> str:
+    """The package that ``cfg`` asks for, "" for none.
+
+    Raises:
+        ValueError: it is unknown, or not installed.
+    """
+    name = cfg.TRAIN.LOGGER
+    if name not in LOGGERS:
+        raise ValueError(f"TRAIN.LOGGER is {name!r}; it must be one of {', '.join(LOGGERS)}")
+    if name == "none":
+        name = "tensorboard" if cfg.TRAIN.TENSORBOARD else ""
+    if name and importlib.util.find_spec(name) is None:
+        setting = "TENSORBOARD is True" if cfg.TRAIN.TENSORBOARD else f"LOGGER is {name!r}"
+        raise ValueError(f"TRAIN.{setting}, but the package {name} is not installed: pip install {name}")
+    return name
+
+
+class Tracker:
+    """A run of Weights & Biases or of trackio, with the interface of a ``SummaryWriter``.
+
+    Nothing leaves the machine by itself: Weights & Biases is offline unless ``WANDB_MODE`` says otherwise,
+    trackio writes to ``TRACKIO_DIR``, by default ``trackio`` in the run's folder.
+    """
+
+    def __init__(self, name: str, cfg: CfgNode) -> None:
+        folder = os.path.abspath(cfg.OUTPUT_DIR)
+        options: dict[str, Any] = {"project": PROJECT, "config": dict(flatten(cfg))}
+        if name == "wandb":
+            options |= {"dir": folder, "mode": os.environ.get("WANDB_MODE", "offline")}
+        else:
+            # read when the package is imported
+            os.environ.setdefault("TRACKIO_DIR", os.path.join(folder, name))
+        self._package = importlib.import_module(name)
+        self._package.init(name="-".join(cfg.OUTPUT_DIR.strip("/").split("/")[-4:]), **options)
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int | None = None) -> None:
+        # training counts steps and evaluation epochs, so each group has an axis of its own
+        group = tag.partition("/")[0]
+        self._package.log({tag: float(scalar_value), f"{group}/step": global_step})
+
+    def close(self) -> None:
+        self._package.finish()
