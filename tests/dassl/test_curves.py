@@ -78,7 +78,7 @@ def test_an_online_run_is_the_user_s_choice(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("TRAIN.LOGGER", "wanbd"), "TRAIN.LOGGER is 'wanbd'; it must be one of none, tensorboard, wandb, trackio"),
+        (("TRAIN.LOGGER", "wanbd"), "TRAIN.LOGGER is 'wanbd'; it must be one of none, tensor"),
         (("TRAIN.LOGGER", "trackio"), "TRAIN.LOGGER is 'trackio', but .* pip install trackio"),
         (("TRAIN.TENSORBOARD", True), "TRAIN.TENSORBOARD is True, but .* pip install tensorboard"),
     ],
