@@ -66,6 +66,11 @@ def checkpoint(folder: Path, epoch: int = 2) -> dict[str, Any]:
     return torch.load(path)
 
 
+def seen(folder: Path) -> list[dict[str, Any]]:
+    """What each process encoded and trained on, see `pair.run`."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("seen-*.json"))]
+
+
 def gradients(state: Mapping[str, Any]) -> list[torch.Tensor]:
     """The momentum of the optimiser: the gradients of all steps, the last ones most."""
     return [entry["momentum_buffer"] for entry in state["optimizer"]["state"].values()]
@@ -138,13 +143,13 @@ def test_two_processes_compute_what_one_does(pairs: dict[str, Path], name: str) 
     for key in ("impath", "label", "classnames"):
         assert together[key].tolist() == alone[key].tolist()
     np.testing.assert_allclose(together["logits"], alone["logits"], atol=1e-4, rtol=0)
-    assert {path.name for path in two.rglob("*")} - {"rows-1.json"} == {path.name for path in one.rglob("*")}
+    assert {path.name for path in two.rglob("*")} - {"seen-1.json"} == {path.name for path in one.rglob("*")}
 
 
 @pytest.mark.parametrize("name", ids)
 def test_what_is_expensive_is_shared(pairs: dict[str, Path], name: str) -> None:
-    [alone] = [json.loads(path.read_text()) for path in (pairs["one"] / name).glob("rows-*.json")]
-    shares = [json.loads((pairs["two"] / name / f"rows-{rank}.json").read_text()) for rank in range(2)]
+    [alone], shares = ([s["rows"] for s in seen(pairs[place] / name)] for place in ("one", "two"))
+    assert len(shares) == 2
     expensive = ["encode_image", *(["encode_embeddings"] if "CoCoOp" in name else [])]
     for method in expensive:
         assert sum(share[method] for share in shares) >= alone[method] > 0
@@ -158,8 +163,15 @@ def test_a_run_that_goes_on_is_the_uninterrupted_one_bit_for_bit(pairs: dict[str
     assert not (resumed / "resume.pth.tar").exists()
 
 
+@pytest.mark.parametrize("name", ids)
+def test_all_have_the_mini_batches_of_one_process(pairs: dict[str, Path], name: str) -> None:
+    [alone], (first, second) = ([s["batches"] for s in seen(pairs[place] / name)] for place in ("one", "two"))
+    assert first == second == alone and len(alone) >= 6
+
+
 def test_without_a_seed_all_draw_what_the_main_process_does(pairs: dict[str, Path]) -> None:
-    """Otherwise the run ends with an error: the prompts would not be the same on all."""
+    first, second = seen(pairs["two"] / "unseeded")
+    assert first["batches"] == second["batches"]
     assert metrics(pairs["two"] / "unseeded")[-1]["total"] == 9
 
 
