@@ -42,6 +42,14 @@ def stop_after_an_epoch(cfg: Any) -> None:
         trainer.train()
 
 
+def leave_out_the_sum(cfg: Any) -> None:
+    """A step whose gradients stay the parts that each process has."""
+    trainer = trainer_of(cfg)
+    trainer.model_backward = lambda loss: loss.backward()
+    with pytest.raises(RuntimeError, match="is not the same on all processes: a step has left out"):
+        trainer.train()
+
+
 def counting(method: str, counter: Counter[str]) -> Callable[..., torch.Tensor]:
     original = getattr(CLIP, method)
 
@@ -72,6 +80,9 @@ def run(jobs: list[tuple[Any, str]]) -> None:
         for cfg, how in jobs:
             if how == "interrupted":
                 stop_after_an_epoch(cfg)
+            elif how == "careless":
+                leave_out_the_sum(cfg)
+                continue
             rows.clear()
             batches.clear()
             trainer_of(cfg).train()

@@ -33,6 +33,7 @@ SMALL_STEPS = (
 )  # at a rate of 0.01, PromptKD's batch norm blows rounding up in a few steps
 COOP = Case("CoOp", ("TRAINER.COOP.N_CTX", "4"))
 DPC = Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4"))
+VPT = next(case for case in CASES if case.trainer == "VPT")
 SRC = next(case for case in CASES if case.trainer == "PromptSRC")
 
 
@@ -111,6 +112,8 @@ def pairs(make: Build, build: Build, folders: dict[str, Path]) -> dict[str, Path
             done.append((moved_to(cfg, folders[place] / name), how if place == "two" else ""))
     unseeded = build("CoOp", *OPTIONS, "TRAINER.COOP.PREC", "fp32", seed=-1).cfg
     jobs["two"].append((moved_to(unseeded, folders["two"] / "unseeded"), ""))
+    careless = make(VPT, *OPTIONS).cfg
+    jobs["two"].append((moved_to(careless, folders["two"] / "careless"), "careless"))
     pair.run(jobs["one"])
     (folders["two"] / "jobs.pkl").write_bytes(pickle.dumps(jobs["two"]))
     result = torchrun("-m", "tests.trainers.pair", str(folders["two"] / "jobs.pkl"), cache=folders["cache"])
@@ -119,8 +122,10 @@ def pairs(make: Build, build: Build, folders: dict[str, Path]) -> dict[str, Path
 
 
 def test_all_runs_have_come_to_their_end(pairs: dict[str, Path]) -> None:
+    """That of a step which forgets to sum gradients with an error, as `pair` expects."""
     output = (pairs["two"] / "output.txt").read_text()
     assert output.startswith("0\n") and output.count("all done") == 1, output
+    assert not (pairs["two"] / "careless" / "resume.pth.tar").exists()
 
 
 @pytest.mark.parametrize("name", [*ids, *EXTRA])
