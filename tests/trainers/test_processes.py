@@ -114,7 +114,9 @@ def pairs(make: Build, build: Build, folders: dict[str, Path]) -> dict[str, Path
     jobs["two"].append((moved_to(unseeded, folders["two"] / "unseeded"), ""))
     careless = make(VPT, *OPTIONS).cfg
     jobs["two"].append((moved_to(careless, folders["two"] / "careless"), "careless"))
-    pair.run(jobs["one"])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(folders["cache"] / "one"))  # where nothing is kept yet
+        pair.run(jobs["one"])
     (folders["two"] / "jobs.pkl").write_bytes(pickle.dumps(jobs["two"]))
     result = torchrun("-m", "tests.trainers.pair", str(folders["two"] / "jobs.pkl"), cache=folders["cache"])
     (folders["two"] / "output.txt").write_text(f"{result.returncode}\n{result.stdout}")
