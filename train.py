@@ -3,6 +3,8 @@
     python train.py --root data --seed 1 --trainer CoOp --output-dir output/run \\
         --dataset-config-file configs/datasets/digits.yaml --config-file configs/trainers/CoOp/demo.yaml \\
         DATASET.SUBSAMPLE_CLASSES base
+
+``torchrun --nproc-per-node N train.py ...`` computes one run on N GPUs.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from dassl.engine import build_trainer
 from dassl.engine.processes import disconnect, first_to_fail
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from dassl.utils.logger import LOG_ONLY
-from dassl.utils.processes import is_main, rank
+from dassl.utils.processes import is_main
 from trainers import extend_cfg
 from trainers.aliases import Door
 
@@ -166,9 +168,9 @@ def report_errors(command: Callable[[], None]) -> int:
 
 
 def main() -> int:
-    """Run the command line; of several processes, all but the main one log warnings alone."""
-    level, speaker = (logging.INFO, "") if is_main() else (logging.WARNING, f"process {rank()}: ")
-    logging.basicConfig(level=level, format=f"{speaker}%(message)s", stream=sys.stdout)
+    """Run the command line. Of several processes the main one speaks: the others' warnings are the same."""
+    level = logging.INFO if is_main() else logging.ERROR
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
     return report_errors(lambda: run(parse_arguments()))
 
 

@@ -48,9 +48,9 @@ def select_few_shot(
 
     Both draws come from one stream of Python's generator, training first, classes in the order in which
     they appear. A class with too few items gives all of them, in split order. A seed below 0 draws anew
-    each time.
+    each time, from Python's global random numbers, which the processes of a run share.
     """
-    rng = random.Random(seed) if seed >= 0 else random.Random()
+    rng = random.Random(seed if seed >= 0 else random.getrandbits(64))
     return _draw(train, shots, rng), _draw(val, min(shots, _VAL_SHOTS), rng)
 
 

@@ -26,7 +26,7 @@ from yacs.config import CfgNode as CN
 import dassl.utils.files
 from dassl.data import DatasetWrapper, build_data_loader
 from dassl.data.transforms import augment, functional, is_fixed
-from dassl.engine.processes import by_main, everywhere, in_turn
+from dassl.engine.processes import by_main, in_turn, of_all
 from dassl.engine.runtime import Precision
 from dassl.engine.trainer import TrainerX
 from dassl.utils import atomic_path, progress, user_cache
@@ -129,7 +129,8 @@ class FeatureTrainer(TrainerX):
         stamps, features = self._of_this_run.get(file.path, (None, None))
         if stamps is None or not torch.equal(stamps, file.stamps):
             features = file.read()
-        if features is None or not everywhere(features is not None):
+        known = all(of_all(features is not None))
+        if features is None or not known:
             features = self._encode(loader)
             by_main(lambda: file.write(features))
         else:

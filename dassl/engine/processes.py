@@ -124,9 +124,7 @@ def in_turn(step: Callable[[Any], Result], batches: Batches[Any]) -> Iterator[Re
         if start + rank < len(batches):
             with _by_itself():
                 found = _on_cpu(step(next(own)))
-        everyones: list[Any] = [None] * processes
-        dist.all_gather_object(everyones, found)
-        yield from islice(everyones, len(batches) - start)
+        yield from islice(of_all(found), len(batches) - start)
 
 
 def _on_cpu(result: Any) -> Any:
@@ -147,13 +145,13 @@ def by_main(action: Callable[[], Result]) -> Result:
     return result[0]  # type: ignore[return-value]
 
 
-def everywhere(true: bool) -> bool:
-    """Whether ``true`` is so on all processes."""
+def of_all(value: Result) -> list[Result]:
+    """Each process's ``value``, by its number."""
     if not connected():
-        return true
-    answers = [True] * dist.get_world_size()
-    dist.all_gather_object(answers, true)
-    return all(answers)
+        return [value]
+    values = [value] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def agreed(tensor: Tensor) -> Tensor:
@@ -169,7 +167,7 @@ def check_same(tensors: Mapping[str, Tensor]) -> None:
     """Raise a ``RuntimeError`` when these are not the same on all processes, but for rounding."""
     for name, tensor in tensors.items() if connected() else ():
         close = torch.allclose(tensor, agreed(tensor.detach().clone()), rtol=1e-3, atol=1e-6)
-        if not everywhere(close):
+        if not all(of_all(close)):
             raise RuntimeError(
                 f"{name} is not the same on all processes: a step has left out `model_backward`, which sums "
                 "their gradients, or has drawn random numbers of its own"

@@ -57,6 +57,7 @@ def find_runtime(use_cuda: bool) -> Runtime:
         if on_gpu:
             torch.cuda.set_device(device)
         dist.init_process_group("nccl" if on_gpu else "gloo", rank=rank, world_size=world_size)
+        logger.info("%d processes share each mini-batch and each evaluation", world_size)
     return Runtime(device, rank, world_size)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import time
@@ -15,7 +16,7 @@ from dassl.data import DataManager
 from dassl.data.datasets import options_of_datasets
 from dassl.engine import resume
 from dassl.engine.curves import curve_logger
-from dassl.engine.processes import agree_on_random_numbers, by_main, check_same
+from dassl.engine.processes import agree_on_random_numbers, by_main, check_same, of_all
 from dassl.engine.runtime import find_runtime
 from dassl.engine.selection import selection_images
 from dassl.engine.testing import Tester
@@ -56,6 +57,7 @@ class SimpleTrainer(Tester):
         self.dm: Any = data_manager
         self.find_inputs()
         self.build_data_loader()
+        self._check_data()
         agree_on_random_numbers()  # the first process to read a data set may have drawn what others read
         self.build_model()
         if not self.get_model_names():  # nothing to train or load, such as zero-shot
@@ -73,6 +75,14 @@ class SimpleTrainer(Tester):
                 f"WORLD_SIZE is {processes}, but {type(self).__name__} computes a mini-batch on one process, "
                 "and several would write the same files: start train.py without torchrun"
             )
+
+    def _check_data(self) -> None:
+        if self.runtime.world_size == 1:
+            return
+        dataset, parts = getattr(self.dm, "dataset", None), ("train_x", "val", "test")
+        items = [(i.impath, i.label) for part in parts for i in getattr(dataset, part, None) or ()]
+        if len(set(of_all(hashlib.sha256(repr(items).encode()).hexdigest()))) > 1:
+            raise ValueError(f"DATASET.ROOT {self.cfg.DATASET.ROOT!r} holds other images for some processes")
 
     def find_inputs(self) -> None:
         """Find the files of other runs that this one builds on, before any data is read.

@@ -17,6 +17,7 @@ import train
 from clip import CLIP
 from dassl.engine.processes import disconnect
 from dassl.utils.processes import is_main, rank
+from trainers.core import PromptTrainer
 
 
 class Stopped(Exception):
@@ -41,6 +42,14 @@ def stop_after_an_epoch(cfg: Any) -> None:
         trainer.train()
 
 
+def leave_out_the_sum(cfg: Any) -> None:
+    """A step whose gradients stay the parts that each process has."""
+    trainer = trainer_of(cfg)
+    trainer.model_backward = lambda loss: loss.backward()
+    with pytest.raises(RuntimeError, match="is not the same on all processes: a step has left out"):
+        trainer.train()
+
+
 def counting(method: str, counter: Counter[str]) -> Callable[..., torch.Tensor]:
     original = getattr(CLIP, method)
 
@@ -52,17 +61,33 @@ def counting(method: str, counter: Counter[str]) -> Callable[..., torch.Tensor]:
 
 
 def run(jobs: list[tuple[Any, str]]) -> None:
-    """Train each job's settings; ``rows-<rank>.json`` in its folder says how many rows were encoded."""
+    """Train each job's settings.
+
+    ``seen-<rank>.json`` in its folder says how many ``rows`` were encoded, and tells mini-batches apart.
+    """
     rows: Counter[str] = Counter()
+    batches: list[Any] = []
+    parse = PromptTrainer.parse_batch_train
+
+    def parse_batch_train(self: PromptTrainer, batch: Any) -> Any:
+        batches.append([batch["label"].tolist(), batch["img"].double().sum(dim=(1, 2, 3)).tolist()])
+        return parse(self, batch)
+
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PromptTrainer, "parse_batch_train", parse_batch_train)
         for method in ("encode_image", "encode_embeddings"):
             patched.setattr(CLIP, method, counting(method, rows))
         for cfg, how in jobs:
             if how == "interrupted":
                 stop_after_an_epoch(cfg)
+            elif how == "careless":
+                leave_out_the_sum(cfg)
+                continue
             rows.clear()
+            batches.clear()
             trainer_of(cfg).train()
-            Path(cfg.OUTPUT_DIR, f"rows-{rank()}.json").write_text(json.dumps(rows))
+            seen = {"rows": rows, "batches": batches}
+            Path(cfg.OUTPUT_DIR, f"seen-{rank()}.json").write_text(json.dumps(seen))
 
 
 if __name__ == "__main__":

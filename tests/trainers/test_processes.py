@@ -33,6 +33,7 @@ SMALL_STEPS = (
 )  # at a rate of 0.01, PromptKD's batch norm blows rounding up in a few steps
 COOP = Case("CoOp", ("TRAINER.COOP.N_CTX", "4"))
 DPC = Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4"))
+VPT = next(case for case in CASES if case.trainer == "VPT")
 SRC = next(case for case in CASES if case.trainer == "PromptSRC")
 
 
@@ -64,6 +65,11 @@ def moved_to(cfg: Any, folder: Path) -> Any:
 def checkpoint(folder: Path, epoch: int = 2) -> dict[str, Any]:
     [path] = folder.glob(f"*/model.pth.tar-{epoch}")
     return torch.load(path)
+
+
+def seen(folder: Path) -> list[dict[str, Any]]:
+    """What each process encoded and trained on, see `pair.run`."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("seen-*.json"))]
 
 
 def gradients(state: Mapping[str, Any]) -> list[torch.Tensor]:
@@ -106,7 +112,11 @@ def pairs(make: Build, build: Build, folders: dict[str, Path]) -> dict[str, Path
             done.append((moved_to(cfg, folders[place] / name), how if place == "two" else ""))
     unseeded = build("CoOp", *OPTIONS, "TRAINER.COOP.PREC", "fp32", seed=-1).cfg
     jobs["two"].append((moved_to(unseeded, folders["two"] / "unseeded"), ""))
-    pair.run(jobs["one"])
+    careless = make(VPT, *OPTIONS).cfg
+    jobs["two"].append((moved_to(careless, folders["two"] / "careless"), "careless"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_CACHE_HOME", str(folders["cache"] / "one"))  # where nothing is kept yet
+        pair.run(jobs["one"])
     (folders["two"] / "jobs.pkl").write_bytes(pickle.dumps(jobs["two"]))
     result = torchrun("-m", "tests.trainers.pair", str(folders["two"] / "jobs.pkl"), cache=folders["cache"])
     (folders["two"] / "output.txt").write_text(f"{result.returncode}\n{result.stdout}")
@@ -114,8 +124,10 @@ def pairs(make: Build, build: Build, folders: dict[str, Path]) -> dict[str, Path
 
 
 def test_all_runs_have_come_to_their_end(pairs: dict[str, Path]) -> None:
+    """That of a step which forgets to sum gradients with an error, as `pair` expects."""
     output = (pairs["two"] / "output.txt").read_text()
     assert output.startswith("0\n") and output.count("all done") == 1, output
+    assert not (pairs["two"] / "careless" / "resume.pth.tar").exists()
 
 
 @pytest.mark.parametrize("name", [*ids, *EXTRA])
@@ -138,13 +150,13 @@ def test_two_processes_compute_what_one_does(pairs: dict[str, Path], name: str) 
     for key in ("impath", "label", "classnames"):
         assert together[key].tolist() == alone[key].tolist()
     np.testing.assert_allclose(together["logits"], alone["logits"], atol=1e-4, rtol=0)
-    assert {path.name for path in two.rglob("*")} - {"rows-1.json"} == {path.name for path in one.rglob("*")}
+    assert {path.name for path in two.rglob("*")} - {"seen-1.json"} == {path.name for path in one.rglob("*")}
 
 
 @pytest.mark.parametrize("name", ids)
 def test_what_is_expensive_is_shared(pairs: dict[str, Path], name: str) -> None:
-    [alone] = [json.loads(path.read_text()) for path in (pairs["one"] / name).glob("rows-*.json")]
-    shares = [json.loads((pairs["two"] / name / f"rows-{rank}.json").read_text()) for rank in range(2)]
+    [alone], shares = ([s["rows"] for s in seen(pairs[place] / name)] for place in ("one", "two"))
+    assert len(shares) == 2
     expensive = ["encode_image", *(["encode_embeddings"] if "CoCoOp" in name else [])]
     for method in expensive:
         assert sum(share[method] for share in shares) >= alone[method] > 0
@@ -158,8 +170,15 @@ def test_a_run_that_goes_on_is_the_uninterrupted_one_bit_for_bit(pairs: dict[str
     assert not (resumed / "resume.pth.tar").exists()
 
 
+@pytest.mark.parametrize("name", ids)
+def test_all_have_the_mini_batches_of_one_process(pairs: dict[str, Path], name: str) -> None:
+    [alone], (first, second) = ([s["batches"] for s in seen(pairs[place] / name)] for place in ("one", "two"))
+    assert first == second == alone and len(alone) >= 6
+
+
 def test_without_a_seed_all_draw_what_the_main_process_does(pairs: dict[str, Path]) -> None:
-    """Otherwise the run ends with an error: the prompts would not be the same on all."""
+    first, second = seen(pairs["two"] / "unseeded")
+    assert first["batches"] == second["batches"]
     assert metrics(pairs["two"] / "unseeded")[-1]["total"] == 9
 
 
