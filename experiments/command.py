@@ -80,7 +80,10 @@ def _add_common(command: argparse.ArgumentParser) -> None:
         "defines config, a parsl.config.Config; see docs/clusters.md",
     )  # fmt: skip
     running.add_argument(
-        "--cluster", metavar="NAME", help="for slurm: configs/clusters/NAME.yaml (default: default)"
+        "--cluster",
+        default="default",
+        metavar="NAME",
+        help="for slurm: configs/clusters/NAME.yaml (default: default)",
     )
     running.add_argument("--gpus", help="such as 0,1,2 (default: those that are found)")
     running.add_argument("--per-gpu", type=int, default=1, help="runs on one GPU at a time")
@@ -164,7 +167,7 @@ def run(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> int:
     sets = {run.data: None for run in missing}
     check_data(sets, wishes.data)
     if missing and args.on == "slurm":
-        slurm.submit(plan, read_cluster(args.cluster or "default"), args.per_gpu, args.retries)
+        slurm.submit(plan, read_cluster(args.cluster), args.per_gpu, args.retries)
         return 0
     code = execute(args, plan, wishes) if missing else 0
     if code == 0:
@@ -177,9 +180,10 @@ def check_place(args: argparse.Namespace) -> None:
     kind, _, file = args.on.partition(":")
     if kind not in ("local", "slurm", "parsl") or (kind == "parsl") != bool(file):
         raise ValueError(f"--on is {args.on!r}, but must be local, slurm or parsl:FILE.py")
-    for name in ("cluster", "cancel"):
-        if getattr(args, name) and kind != "slurm":
-            raise ValueError(f"--{name} is for --on slurm")
+    if kind == "slurm":
+        read_cluster(args.cluster)  # looked at first: what is wrong with it is said at once
+    elif args.cancel or args.cluster != "default":
+        raise ValueError("--cluster and --cancel are for --on slurm")
     for name in ("gpus", "jobs"):
         if getattr(args, name) is not None and kind != "local":
             raise ValueError(f"--{name} is for --on local; {kind} knows what is free by itself")

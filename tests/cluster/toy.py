@@ -14,6 +14,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo", "munged")
@@ -138,18 +139,8 @@ class Toy:
             time.sleep(0.1)
         for name in ("slurmd.pid", "slurmctld.pid", "munge/pid"):
             if (path := self.folder / name).exists():
-                _end(int(path.read_text()))
-
-
-def _end(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGTERM)
-        for _ in range(100):
-            os.kill(pid, 0)
-            time.sleep(0.05)
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+                with suppress(ProcessLookupError):
+                    os.kill(int(path.read_text()), signal.SIGKILL)  # nothing of it is to be kept; 5 s faster
 
 
 def _free_port() -> int:
