@@ -6,7 +6,8 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from experiments import protocols, slurm
@@ -15,6 +16,7 @@ from experiments.checks import check_data, refuse_changed_sets, refuse_foreign_s
 from experiments.clusters import read_cluster
 from experiments.local import Pool, Stopped, find_gpus, slots
 from experiments.one import is_running
+from experiments.parsl_pool import ParslPool, read_config
 from experiments.plan import Plan
 from experiments.protocols import READINGS, Wishes
 from experiments.run import Run
@@ -169,7 +171,7 @@ def run(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> int:
     if missing and args.on == "slurm":
         slurm.submit(plan, read_cluster(args.cluster), args.per_gpu, args.retries)
         return 0
-    code = execute(args, plan, wishes) if missing else 0
+    code = execute(args, plan, wishes, typed_in) if missing else 0
     if code == 0:
         show_table(args, plan, wishes)
     return code
@@ -187,19 +189,31 @@ def check_place(args: argparse.Namespace) -> None:
     for name in ("gpus", "jobs"):
         if getattr(args, name) is not None and kind != "local":
             raise ValueError(f"--{name} is for --on local; {kind} knows what is free by itself")
+    if kind == "parsl" and args.per_gpu != 1:
+        raise ValueError(f"--per-gpu is not for --on parsl, whose workers are told by {file}")
     if args.per_gpu < 1 or (args.jobs is not None and args.jobs < 1):
         raise ValueError("--per-gpu and --jobs must be 1 or more")
     if args.retries < 0:
         raise ValueError(f"--retries is {args.retries}, but must be 0 or more")
 
 
-def execute(args: argparse.Namespace, plan: Plan, wishes: Wishes) -> int:
-    """Run what is missing."""
-    gpus = find_gpus() if args.gpus is None else [gpu for gpu in args.gpus.split(",") if gpu]
-    places = slots(gpus, args.per_gpu, args.jobs)
-    watch = Watch(plan, len(places), wishes.output)
+def execute(args: argparse.Namespace, plan: Plan, wishes: Wishes, typed_in: Path) -> int:
+    """Run what is missing, and stay until it is done.
+
+    Raises:
+        ValueError: the file of --on parsl:FILE.py is not what it must be.
+    """
+    kind, _, file = args.on.partition(":")
+    make: Callable[..., Pool]
+    if kind == "parsl":
+        make, where = partial(ParslPool, read_config(typed_in / file), plan), f"by Parsl ({file})"
+    else:
+        gpus = find_gpus() if args.gpus is None else [gpu for gpu in args.gpus.split(",") if gpu]
+        places = slots(gpus, args.per_gpu, args.jobs)
+        make, where = partial(Pool, places), f"{len(places)} at a time"
+    watch = Watch(plan, where, wishes.output)
     try:
-        return Pool(places, watch.log_of, args.retries, watch.say).run(plan)
+        return make(watch.log_of, args.retries, watch.say).run(plan)
     except Stopped as stopped:
         print(f"ended by {stopped}; the same command goes on", file=sys.stderr)
         return 130
