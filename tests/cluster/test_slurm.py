@@ -93,7 +93,7 @@ def test_a_failed_run_stops_only_what_needs_it(checkout: Checkout, toy: Toy) -> 
     assert len(table(command(checkout, toy, asked)[0])) == 2 + 3
 
 
-def test_what_fails_before_all_is_handed_over_stops_what_needs_it(checkout: Checkout, toy: Toy) -> None:
+def test_an_ended_job_that_slurm_remembers_is_not_waited_for(checkout: Checkout, toy: Toy) -> None:
     only = f"{SMALL} --on slurm --only CoOp/"
     command(checkout, toy, only, STUB_FAILS="CoOp", WORK="0")
     wait(toy)
