@@ -122,3 +122,10 @@ def test_the_file_is_looked_at_first(checkout: Checkout, tmp_path: Path, text: s
         file.write_text(text)
     _, err = finish(checkout, f"base2new --data-sets digits --seeds 1 --on parsl:{file}", code=1)
     assert why in err and not notes(checkout)
+
+
+def test_a_folder_that_parsl_would_wait_in_forever(checkout: Checkout, tmp_path: Path) -> None:
+    file = tmp_path / "config.py"
+    file.write_text("from parsl.config import Config\nconfig = Config()")
+    _, err = finish(checkout, f"base2new --data-sets digits --seeds 1 --on parsl:{file}", code=1)
+    assert " " in str(checkout.root) and "set run_dir to a path of plain characters" in err
