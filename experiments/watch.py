@@ -19,14 +19,14 @@ class Watch:
     """Says what a pool does.
 
     Args:
-        at_once: how many runs go on at a time.
+        where: what makes the runs, such as "2 at a time".
         output: root of the results, where the runs' output is kept.
     """
 
-    def __init__(self, plan: Plan, at_once: int, output: Path) -> None:
+    def __init__(self, plan: Plan, where: str, output: Path) -> None:
         self.output = output
         missing = plan.missing()
-        print(f"{plan.summary()}; {at_once} at a time; results in {output}", flush=True)
+        print(f"{plan.summary()}; {where}; results in {output}", flush=True)
         self.bar = tqdm(total=len(missing), unit="run", disable=not sys.stderr.isatty(), dynamic_ncols=True)
 
     def log_of(self, run: Run) -> Path:
