@@ -20,7 +20,7 @@ from experiments.parsl_pool import ParslPool, read_config
 from experiments.plan import Plan
 from experiments.protocols import READINGS, Wishes
 from experiments.run import Run
-from experiments.watch import Watch, status
+from experiments.watch import Watch, has_begun, status
 from experiments.words import from_here, key_values, report_errors
 
 DEMO_NOTE = """
@@ -97,6 +97,9 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     running.add_argument("--jobs", type=int, help="runs at a time (default: one a GPU; one on a CPU)")
     running.add_argument("--retries", type=int, default=0, help="how often a failed run is resumed")
     running.add_argument(
+        "--resume-failed", action="store_true", help="only runs that have begun and are not done"
+    )
+    running.add_argument(
         "--only", default="", metavar="PATTERN", help="runs whose folder matches, and their needs"
     )
     running.add_argument("--plan", action="store_true", help="show what is done and what would run, and stop")
@@ -158,6 +161,8 @@ def run(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> int:
     plan = Plan(runs_of(args, wishes, typed_in))
     if args.only:
         plan = plan.only(args.only)
+    if args.resume_failed:
+        plan = plan.chosen(lambda run: has_begun(plan, run, wishes.output))
     if args.plan:
         print("\n".join(plan.tree()))
         return 0
@@ -218,7 +223,7 @@ def execute(args: argparse.Namespace, plan: Plan, wishes: Wishes, typed_in: Path
         make, where = partial(Pool, places), f"{len(places)} at a time"
     watch = Watch(plan, where, wishes.output)
     try:
-        return make(watch.log_of, args.retries, watch.say).run(plan)
+        return make(watch.log_of, args.retries, watch.say, watch.look).run(plan)
     except Stopped as stopped:
         print(f"ended by {stopped}; the same command goes on", file=sys.stderr)
         return 130

@@ -81,6 +81,7 @@ class Pool:
         retries: how often a failed run is resumed.
         say: takes a line for the user.
         log_of: where a run's output goes.
+        look: is told now and then which runs go on, and how many have failed.
     """
 
     def __init__(
@@ -89,8 +90,9 @@ class Pool:
         log_of: Callable[[Run], Path],
         retries: int = 0,
         say: Callable[[str], None] = print,
+        look: Callable[[list[Run], int], None] = lambda going, failed: None,
     ) -> None:
-        self.free, self.log_of, self.retries, self.say = list(places), log_of, retries, say
+        self.free, self.log_of, self.retries, self.say, self.look = list(places), log_of, retries, say, look
         self.going: list[Going] = []
         self.tries: dict[Path, int] = {}
         self.failed: list[Run] = []
@@ -140,6 +142,7 @@ class Pool:
     def _wait(self) -> None:
         ended = [going for going in self.going if going.process.poll() is not None]
         if not ended:
+            self.look([going.run for going in self.going], len(self.failed))
             time.sleep(0.02)
         for going in ended:
             self.going.remove(going)

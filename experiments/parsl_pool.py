@@ -75,8 +75,9 @@ class ParslPool(Pool):
         log_of: Callable[[Run], Path],
         retries: int = 0,
         say: Callable[[str], None] = print,
+        look: Callable[[list[Run], int], None] = lambda going, failed: None,
     ) -> None:
-        super().__init__([{} for _ in plan.missing()], log_of, retries, say)
+        super().__init__([{} for _ in plan.missing()], log_of, retries, say, look)
         self.config = config
 
     def run(self, plan: Plan) -> int:
@@ -90,9 +91,8 @@ class ParslPool(Pool):
         if self.config.run_dir == RUN_DIR:
             self.config.run_dir = str(next(iter(plan.runs.values())).output / "logs" / "parsl")
         folder = os.path.abspath(self.config.run_dir)
-        if folder != shlex.quote(
-            folder
-        ):  # its scripts are started by an unquoted path, and waited for forever
+        if folder != shlex.quote(folder):
+            # its scripts are started by an unquoted path, and waited for forever
             raise ValueError(f"Parsl can't work in {folder!r}: set run_dir to a path of plain characters")
         # Parsl's programs are beside the interpreter, which need not be an activated environment's
         os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
