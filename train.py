@@ -29,7 +29,7 @@ from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from dassl.utils.logger import LOG_ONLY
 from dassl.utils.processes import is_main
 from trainers import extend_cfg
-from trainers.aliases import Door
+from trainers.aliases import Door, config_file
 
 logger = logging.getLogger("train")
 
@@ -83,7 +83,7 @@ def setup_cfg(args: argparse.Namespace) -> CN:
     door.begin(cfg)
     for path in (args.dataset_config_file, args.config_file):
         if path:
-            cfg.merge_from_file(path, door.translate)
+            cfg.merge_from_file(config_file(path), door.translate)
     given = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,

@@ -1,6 +1,7 @@
 """One file a method over one spine (`trainers.core`), and what is put in front of any (`trainers.plugins`).
 
-A method is listed by importing its module; ``<Method>_DPC`` follows by itself.
+A method is listed by importing its module; ``<Method>_DPC`` and, where it fits, ``<Method>_DePT`` follow by
+themselves.
 """
 
 from typing import Any
@@ -12,12 +13,15 @@ from trainers import cocoop, coop, e2mim, ivlp, kgcoop, maple, promptkd, prompts
 from trainers.core import PromptTrainer
 from trainers.core.clip_trainer import options_of
 from trainers.plugins import on_top
+from trainers.plugins.dept import DePT, obstacle
 from trainers.plugins.dpc import DPC
 
 for _name in TRAINER_REGISTRY.registered_names():
     _method = TRAINER_REGISTRY.get(_name)
     if issubclass(_method, PromptTrainer) and not issubclass(_method, DPC):
         on_top(DPC, _method)
+        if not obstacle(_method):
+            on_top(DePT, _method)
 
 
 def __getattr__(name: str) -> Any:
