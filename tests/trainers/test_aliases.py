@@ -113,7 +113,7 @@ def test_every_key_of_the_originals_files_is_known() -> None:
     """Of the methods that are here; whatever is unknown would stop a run."""
     originals = json.loads((ROOT / "tests/configs/originals.json").read_text())
     cfg = train.default_cfg()
-    known = {"CoOp", "CoCoOp", "MaPLe", "IVLP", "VPT", "PromptSRC", "PromptKD", "SPLE"}
+    known = {"CoOp", "CoCoOp", "KgCoOp", "MaPLe", "IVLP", "VPT", "PromptSRC", "PromptKD", "SPLE", *TRAINERS}
     keys = {
         key
         for file, copies in originals["files"].items()
