@@ -23,7 +23,7 @@ from yacs.config import CfgNode as CN
 import datasets
 from clip import missing_weights
 from dassl.config import get_cfg_default
-from dassl.engine import build_trainer
+from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.engine.processes import disconnect, first_to_fail
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from dassl.utils.logger import LOG_ONLY
@@ -51,6 +51,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--config-file", default="", help="settings of the method")
     parser.add_argument("--dataset-config-file", default="", help="settings of the data set")
     parser.add_argument("--trainer", default="", help="method (TRAINER.NAME)")
+    parser.add_argument(
+        "--plugin",
+        default="",
+        metavar="NAME",
+        help="what is put in front of it: --trainer X --plugin dpc is X_DPC",
+    )
     parser.add_argument("--backbone", default="", help="CLIP model, such as ViT-B/16 (MODEL.BACKBONE.NAME)")
     parser.add_argument("--head", default="", help="MODEL.HEAD.NAME")
     parser.add_argument("--eval-only", action="store_true", help="test only")
@@ -60,7 +66,16 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "opts", nargs=argparse.REMAINDER, help="KEY VALUE settings, the last word on all of them"
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.trainer = stacked_name(args.trainer, args.plugin)
+    return args
+
+
+def stacked_name(trainer: str, plugin: str) -> str:
+    """The name of ``trainer`` with ``plugin`` on it, however that is spelt; without one ``trainer``'s own."""
+    name = f"{trainer}_{plugin}" if plugin else trainer
+    known = {known.lower(): known for known in TRAINER_REGISTRY.registered_names()}
+    return known.get(name.lower(), name) if plugin else trainer
 
 
 def default_cfg() -> CN:

@@ -6,6 +6,8 @@ protocols.py   base-to-new, cross-dataset, few-shot, the paper's tables: lists o
 state.py       what of a run is there, judged by its settings
 checks.py      what is wrong with a plan, before hours of work
 local.py       a pool of processes on this machine
+slurm.py       the plan as jobs of SLURM: slurm_queue.py its commands, clusters.py what a cluster asks for
+parsl_pool.py  a pool of Parsl's; guard.py ends what it leaves behind
 one.py         the process of one run
 scripts.py     the names and environment variables of scripts/
 

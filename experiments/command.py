@@ -6,18 +6,21 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from experiments import protocols
+from experiments import protocols, slurm
 from experiments.catalogue import GROUPS, SOURCE, Protocol, expand, find_set, methods
 from experiments.checks import check_data, refuse_changed_sets, refuse_foreign_sets
+from experiments.clusters import read_cluster
 from experiments.local import Pool, Stopped, find_gpus, slots
 from experiments.one import is_running
+from experiments.parsl_pool import ParslPool, read_config
 from experiments.plan import Plan
 from experiments.protocols import READINGS, Wishes
 from experiments.run import Run
-from experiments.watch import Watch, status
+from experiments.watch import Watch, has_begun, status
 from experiments.words import from_here, key_values, report_errors
 
 DEMO_NOTE = """
@@ -78,15 +81,31 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     command.add_argument("--options", nargs="+", default=[], metavar="KEY VALUE", help="for every run")
     command.add_argument("--dpc", nargs="+", default=[], metavar="KEY VALUE", help="for DPC's runs alone")
     running = command.add_argument_group("running")
-    running.add_argument("--on", default="local", help="where: local (default)")
+    running.add_argument(
+        "--on", default="local", metavar="WHERE",
+        help="local (default), slurm, or parsl:FILE.py: FILE.py is Python of your own, is executed, and "
+        "defines config, a parsl.config.Config; see docs/clusters.md",
+    )  # fmt: skip
+    running.add_argument(
+        "--cluster",
+        default="default",
+        metavar="NAME",
+        help="for slurm: configs/clusters/NAME.yaml (default: default)",
+    )
     running.add_argument("--gpus", help="such as 0,1,2 (default: those that are found)")
     running.add_argument("--per-gpu", type=int, default=1, help="runs on one GPU at a time")
     running.add_argument("--jobs", type=int, help="runs at a time (default: one a GPU; one on a CPU)")
     running.add_argument("--retries", type=int, default=0, help="how often a failed run is resumed")
     running.add_argument(
+        "--resume-failed", action="store_true", help="only runs that have begun and are not done"
+    )
+    running.add_argument(
         "--only", default="", metavar="PATTERN", help="runs whose folder matches, and their needs"
     )
     running.add_argument("--plan", action="store_true", help="show what is done and what would run, and stop")
+    running.add_argument(
+        "--cancel", action="store_true", help="for slurm: end the jobs of these runs, and stop"
+    )
     running.add_argument(
         "--status", action="store_true", help="show what is running, done and failed, and stop"
     )
@@ -138,14 +157,20 @@ def runs_of(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> Iterato
 
 def run(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> int:
     """What the arguments ask for; the exit code."""
+    check_place(args)
     plan = Plan(runs_of(args, wishes, typed_in))
     if args.only:
         plan = plan.only(args.only)
+    if args.resume_failed:
+        plan = plan.chosen(lambda run: has_begun(plan, run, wishes.output))
     if args.plan:
         print("\n".join(plan.tree()))
         return 0
     if args.status:
-        print("\n".join(status(plan, is_running)))
+        print("\n".join(slurm.states(plan) if args.on == "slurm" else status(plan, is_running)))
+        return 0
+    if args.cancel:
+        print("\n".join(slurm.cancel(plan)))
         return 0
     refuse_foreign_sets(plan.runs.values(), wishes.output)
     plan.refuse_other_settings()
@@ -153,27 +178,52 @@ def run(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> int:
     missing = plan.missing()
     sets = {run.data: None for run in missing}
     check_data(sets, wishes.data)
-    code = execute(args, plan, wishes) if missing else 0
+    if missing and args.on == "slurm":
+        slurm.submit(plan, read_cluster(args.cluster), args.per_gpu, args.retries)
+        return 0
+    code = execute(args, plan, wishes, typed_in) if missing else 0
     if code == 0:
         show_table(args, plan, wishes)
     return code
 
 
-def execute(args: argparse.Namespace, plan: Plan, wishes: Wishes) -> int:
-    """Run what is missing.
-
-    Raises:
-        ValueError: an unknown place, or no slot.
-    """
-    if args.on != "local":
-        raise ValueError(f"--on is {args.on!r}, but must be local")
-    gpus = find_gpus() if args.gpus is None else [gpu for gpu in args.gpus.split(",") if gpu]
+def check_place(args: argparse.Namespace) -> None:
+    """Raise ValueError where the place to run at is unknown, or another argument is not for it."""
+    kind, _, file = args.on.partition(":")
+    if kind not in ("local", "slurm", "parsl") or (kind == "parsl") != bool(file):
+        raise ValueError(f"--on is {args.on!r}, but must be local, slurm or parsl:FILE.py")
+    if kind == "slurm":
+        read_cluster(args.cluster)  # looked at first: what is wrong with it is said at once
+    elif args.cancel or args.cluster != "default":
+        raise ValueError("--cluster and --cancel are for --on slurm")
+    for name in ("gpus", "jobs"):
+        if getattr(args, name) is not None and kind != "local":
+            raise ValueError(f"--{name} is for --on local; {kind} knows what is free by itself")
+    if kind == "parsl" and args.per_gpu != 1:
+        raise ValueError(f"--per-gpu is not for --on parsl, whose workers are told by {file}")
     if args.per_gpu < 1 or (args.jobs is not None and args.jobs < 1):
         raise ValueError("--per-gpu and --jobs must be 1 or more")
-    places = slots(gpus, args.per_gpu, args.jobs)
-    watch = Watch(plan, len(places), wishes.output)
+    if args.retries < 0:
+        raise ValueError(f"--retries is {args.retries}, but must be 0 or more")
+
+
+def execute(args: argparse.Namespace, plan: Plan, wishes: Wishes, typed_in: Path) -> int:
+    """Run what is missing, and stay until it is done.
+
+    Raises:
+        ValueError: the file of --on parsl:FILE.py is not what it must be.
+    """
+    kind, _, file = args.on.partition(":")
+    make: Callable[..., Pool]
+    if kind == "parsl":
+        make, where = partial(ParslPool, read_config(typed_in / file), plan), f"by Parsl ({file})"
+    else:
+        gpus = find_gpus() if args.gpus is None else [gpu for gpu in args.gpus.split(",") if gpu]
+        places = slots(gpus, args.per_gpu, args.jobs)
+        make, where = partial(Pool, places), f"{len(places)} at a time"
+    watch = Watch(plan, where, wishes.output)
     try:
-        return Pool(places, watch.log_of, args.retries, watch.say).run(plan)
+        return make(watch.log_of, args.retries, watch.say, watch.look).run(plan)
     except Stopped as stopped:
         print(f"ended by {stopped}; the same command goes on", file=sys.stderr)
         return 130

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from experiments.one import command
 from experiments.plan import Plan
@@ -53,11 +53,20 @@ def slots(gpus: Sequence[str], per_gpu: int, jobs: int | None) -> list[dict[str,
     return places
 
 
+class Process(Protocol):
+    """What makes a run, here or elsewhere; its exit code is there once `poll` has given it."""
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def poll(self) -> int | None: ...
+
+
 @dataclass
 class Going:
     run: Run
     slot: dict[str, str]
-    process: subprocess.Popen[bytes]
+    process: Process
     started: float = field(default_factory=time.monotonic)
 
 
@@ -72,6 +81,7 @@ class Pool:
         retries: how often a failed run is resumed.
         say: takes a line for the user.
         log_of: where a run's output goes.
+        look: is told now and then which runs go on, and how many have failed.
     """
 
     def __init__(
@@ -80,8 +90,9 @@ class Pool:
         log_of: Callable[[Run], Path],
         retries: int = 0,
         say: Callable[[str], None] = print,
+        look: Callable[[list[Run], int], None] = lambda going, failed: None,
     ) -> None:
-        self.free, self.log_of, self.retries, self.say = list(places), log_of, retries, say
+        self.free, self.log_of, self.retries, self.say, self.look = list(places), log_of, retries, say, look
         self.going: list[Going] = []
         self.tries: dict[Path, int] = {}
         self.failed: list[Run] = []
@@ -118,17 +129,20 @@ class Pool:
     def _begin(self, run: Run, slot: dict[str, str]) -> None:
         log = self.log_of(run)
         log.parent.mkdir(parents=True, exist_ok=True)
+        self.going.append(Going(run, slot, self._launch(run, slot, log)))
+
+    def _launch(self, run: Run, slot: dict[str, str], log: Path) -> Process:
         environment = {**os.environ, **slot, "EXPERIMENTS_DRIVER": str(os.getpid())}
         with log.open("ab") as file:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 command(run), stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 env=environment, start_new_session=True,
             )  # fmt: skip
-        self.going.append(Going(run, slot, process))
 
     def _wait(self) -> None:
         ended = [going for going in self.going if going.process.poll() is not None]
         if not ended:
+            self.look([going.run for going in self.going], len(self.failed))
             time.sleep(0.02)
         for going in ended:
             self.going.remove(going)
@@ -155,14 +169,15 @@ class Pool:
 
     def _end_all(self) -> None:
         """End what goes on, with all that it has started."""
-        for going in self.going:
-            _signal(going.process, signal.SIGTERM)
+        processes = [going.process for going in self.going if isinstance(going.process, subprocess.Popen)]
+        for process in processes:
+            _signal(process, signal.SIGTERM)
         deadline = time.monotonic() + PATIENCE
-        while any(going.process.poll() is None for going in self.going) and time.monotonic() < deadline:
+        while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
             time.sleep(0.02)
-        for going in self.going:
-            _signal(going.process, signal.SIGKILL)
-            going.process.wait()
+        for process in processes:
+            _signal(process, signal.SIGKILL)
+            process.wait()
         self.going.clear()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from experiments.run import Run
@@ -45,10 +45,14 @@ class Plan:
 
     def only(self, pattern: str) -> Plan:
         """The runs whose folders match, with what they need."""
-        wanted = [run for run in self.runs.values() if fnmatch.fnmatch(str(run.folder), f"*{pattern}*")]
-        if not wanted:
+        plan = self.chosen(lambda run: fnmatch.fnmatch(str(run.folder), f"*{pattern}*"))
+        if not plan.runs:
             raise ValueError(f"--only {pattern!r} matches none of the {len(self.runs)} runs")
-        return Plan(wanted)
+        return plan
+
+    def chosen(self, choose: Callable[[Run], bool]) -> Plan:
+        """The runs that are chosen, with what they need."""
+        return Plan(run for run in self.runs.values() if choose(run))
 
     def missing(self) -> list[Run]:
         """What is to be run, first things first."""
@@ -84,4 +88,5 @@ class Plan:
 
     def summary(self) -> str:
         counts = Counter(state.kind.value for state in self.states.values())
-        return f"{len(self.runs)} runs: " + ", ".join(f"{n} {kind}" for kind, n in counts.items())
+        parts = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+        return f"{len(self.runs)} runs: {parts}" if parts else "0 runs"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tqdm import tqdm
 
-from experiments.plan import Plan
+from experiments.plan import MISSING, Plan
 from experiments.run import Run
+from experiments.state import Kind
 
+SHOWN = 3  # runs that the bar tells the progress of
 _PROGRESS = re.compile(r"epoch \[(\d+)/(\d+)\].*?eta (\S+)")
 
 
@@ -19,14 +22,14 @@ class Watch:
     """Says what a pool does.
 
     Args:
-        at_once: how many runs go on at a time.
+        where: what makes the runs, such as "2 at a time".
         output: root of the results, where the runs' output is kept.
     """
 
-    def __init__(self, plan: Plan, at_once: int, output: Path) -> None:
-        self.output = output
+    def __init__(self, plan: Plan, where: str, output: Path) -> None:
+        self.output, self.looked = output, 0.0
         missing = plan.missing()
-        print(f"{plan.summary()}; {at_once} at a time; results in {output}", flush=True)
+        print(f"{plan.summary()}; {where}; results in {output}", flush=True)
         self.bar = tqdm(total=len(missing), unit="run", disable=not sys.stderr.isatty(), dynamic_ncols=True)
 
     def log_of(self, run: Run) -> Path:
@@ -37,6 +40,16 @@ class Watch:
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
 
+    def look(self, going: list[Run], failed: int) -> None:
+        """Show in the bar, once a second, what goes on."""
+        if self.bar.disable or time.monotonic() - self.looked < 1:
+            return
+        self.looked = time.monotonic()
+        names = [f"{run.trainer} {run.data.name} {run.seed} {progress(run.folder)}".strip() for run in going]
+        more = [f"{len(going) - SHOWN} more"] if len(going) > SHOWN else []
+        lost = [f"{failed} failed"] if failed else []
+        self.bar.set_postfix_str(", ".join([*lost, *names[:SHOWN], *more]))
+
     def close(self) -> None:
         self.bar.close()
 
@@ -44,6 +57,12 @@ class Watch:
 def log_file(output: Path, run: Run) -> Path:
     """Where a run's output goes."""
     return output / "logs" / f"{run.place.replace('/', '-').replace(' ', '-')}.txt"
+
+
+def has_begun(plan: Plan, run: Run, output: Path) -> bool:
+    """Whether a run that is not done was started once."""
+    kind = plan.states[run.folder].kind
+    return kind is Kind.UNFINISHED or (kind in MISSING and log_file(output, run).exists())
 
 
 def status(plan: Plan, running: Callable[[Run], bool]) -> list[str]:

@@ -15,4 +15,5 @@ step() { # NAME COMMAND...
 step "lint (ruff check)" "$PYTHON" -m ruff check .
 step "format (ruff format --check)" "$PYTHON" -m ruff format --check .
 step "types (mypy)" "$PYTHON" -m mypy
+bash scripts/test_packages.sh "$PYTHON"
 step "tests (pytest)" "$PYTHON" -m pytest -q "$@"

@@ -125,3 +125,15 @@ def test_zero_shot_refuses_to_train(command: list[str], tmp_path: Path) -> None:
     process = start(command, "base", "--trainer", "ZeroshotCLIP", "--output-dir", str(tmp_path / "zs"))
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 1 and "--eval-only" in output and "Traceback" not in output
+
+
+@pytest.mark.parametrize("plugin", ["dpc", "DPC", "Dpc"])
+def test_a_plugin_by_name(plugin: str) -> None:
+    words = ["--trainer", "MaPLe", "--plugin", plugin]
+    assert train.setup_cfg(train.parse_arguments(words)).TRAINER.NAME == "MaPLe_DPC"
+
+
+def test_an_unknown_plugin() -> None:
+    args = train.parse_arguments(["--trainer", "MaPLe", "--plugin", "dcp"])
+    with pytest.raises(ValueError, match=r"'MaPLe_dcp' is not registered .* Did you mean .*'MaPLe_DPC'"):
+        train.build(train.setup_cfg(args))

@@ -87,3 +87,57 @@ def test_no_program(tmp_path: Path) -> None:
     result = run(tmp_path, "tarin.py", "--root", "data")
     assert result.returncode == 2 and "no program 'tarin.py' in" in result.stderr
     assert run(tmp_path).returncode == 2
+
+
+def test_dpc_on_a_trainer_that_knows_nothing_of_it(checkout: Path) -> None:
+    words = ["train.py", "--root", "data", "--seed", "2", "--trainer", "Scaled"]
+    words += ["--config-file", "configs/scaled.yaml"]
+    first = run(checkout, *words, "--output-dir", "output/first", "OPTIM.LR", "0.1")
+    assert first.returncode == 0, first.stderr
+    second = [*words, "--plugin", "dpc"]
+    tuned = ["TRAINER.DPC.BACKBONE_DIR", "output/first", "TRAINER.DPC.TOPK", "2"]
+    trained = run(checkout, *second, "--output-dir", "output/second", *tuned)
+    assert trained.returncode == 0, trained.stderr
+    assert "Loading trainer Scaled_DPC" in trained.stdout and "loss_cl" in trained.stdout
+
+    def scale(output: str) -> torch.Tensor:
+        file = checkout / "output" / output / "prompt_learner" / "model.pth.tar-3"
+        state = torch.load(file, weights_only=True)["state_dict"]
+        assert set(state) == {"scale", "token_prefix"}
+        return state["scale"]
+
+    assert (scale("second") - scale("first")).abs().max() > 1e-3
+    accuracy = re.findall(r"\* accuracy: (.*)%", trained.stdout)
+    options = ["--eval-only", "--model-dir", "output/second", "--load-epoch", "3"]
+    tested = run(checkout, *second, *options, "--output-dir", "output/eval", *tuned)
+    assert tested.returncode == 0, tested.stderr
+    assert re.findall(r"\* accuracy: (.*)%", tested.stdout) == accuracy
+    before = run(
+        checkout, *second, *options, "--output-dir", "output/p", *tuned, "TRAINER.DPC.WEIGHT_BASE", "0"
+    )
+    expected = re.findall(r"\* accuracy: (.*)%", first.stdout)
+    assert re.findall(r"\* accuracy: (.*)%", before.stdout) == expected, "w_b = 0 is P itself"
+
+    other = run(checkout, *words, "--plugin", "dept")
+    assert other.returncode == 2 and "it must be --plugin dpc" in other.stderr
+
+
+def test_a_project_may_write_the_class_itself(checkout: Path) -> None:
+    trainer = checkout / "trainers" / "scaled.py"
+    trainer.write_text(
+        trainer.read_text()
+        + "\n\nfrom trainers.plugins.dpc.anywhere import AnyDPC, extend_cfg\n\n\n"
+        + "@TRAINER_REGISTRY.register()\nclass Ours(AnyDPC, Scaled):\n    pass\n"
+    )
+    program = checkout / "train.py"
+    program.write_text(
+        program.read_text().replace(
+            "cfg.TRAINER.SCALED = CN()", "trainers.scaled.extend_cfg(cfg)\n    cfg.TRAINER.SCALED = CN()"
+        )
+    )
+    words = ["train.py", "--root", "data", "--config-file", "configs/scaled.yaml", "OPTIM.MAX_EPOCH", "1"]
+    assert run(checkout, *words[:5], "--trainer", "Scaled", "--output-dir", "p", *words[5:]).returncode == 0
+    words += ["TRAINER.DPC.BACKBONE_DIR", "p", "TRAINER.DPC.TOPK", "2"]
+    result = run(checkout, *words[:5], "--trainer", "Ours", "--output-dir", "ours", *words[5:])
+    assert result.returncode == 0, result.stderr
+    assert "loss_cl" in result.stdout

@@ -1,5 +1,7 @@
 """Settings of a run: ``get_cfg_default()`` gives a fresh tree to merge files and options into."""
 
+from collections.abc import Callable
+
 from dassl.config.absent import complete
 from dassl.config.compat import add_for_others, clean_cfg
 from dassl.config.defaults import _C
@@ -13,9 +15,18 @@ __all__ = [
     "clean_cfg",
     "complete",
     "config_hash",
+    "extend_defaults",
     "get_cfg_default",
     "relevant_settings",
 ]
+
+
+_extensions: list[Callable[[Config], None]] = []
+
+
+def extend_defaults(extend: Callable[[Config], None]) -> None:
+    """Let every further `get_cfg_default` also hold what ``extend`` adds."""
+    _extensions.append(extend)
 
 
 def get_cfg_default(for_others: bool = True) -> Config:
@@ -28,4 +39,6 @@ def get_cfg_default(for_others: bool = True) -> Config:
     cfg = _C.clone()
     if for_others:
         add_for_others(cfg)
+    for extend in _extensions:
+        extend(cfg)
     return cfg

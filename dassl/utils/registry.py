@@ -38,6 +38,7 @@ class Registry:
     def __init__(self, name: str) -> None:
         self._name = name
         self._objects: dict[str, Any] = {}
+        self._derived: dict[str, Callable[[Any], Any]] = {}
 
     def register(self, obj: Any = None, force: bool = False) -> Any:
         """Register ``obj`` under its ``__name__``; without ``obj``, a decorator that does.
@@ -54,12 +55,19 @@ class Registry:
         self._objects[name] = obj
         return obj
 
+    def derive(self, suffix: str, make: Callable[[Any], Any]) -> None:
+        """Let `get` give ``make(X)`` for the name of any X with ``suffix`` behind it, where nobody has it."""
+        self._derived[suffix] = make
+
     def get(self, name: str) -> Any:
         """The object registered as ``name``.
 
         Raises:
             ValueError: there is none; the message lists the nearest or all known names.
         """
+        for suffix, make in self._derived.items():
+            if name not in self._objects and name.removesuffix(suffix) in self._objects:
+                return make(self._objects[name.removesuffix(suffix)])
         if name not in self._objects:
             message = f"{name!r} is not registered in the {self._name} registry"
             raise ValueError(message + suggestion(name, self._objects))

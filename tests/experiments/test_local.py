@@ -177,3 +177,23 @@ def test_places(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(slots(["0", "1"], 2, 3)) == 3
     monkeypatch.setenv("OMP_NUM_THREADS", "5")  # the user's word
     assert slots([], 1, 2) == [{}, {}]
+
+
+def test_only_what_has_begun_is_resumed(checkout: Checkout) -> None:
+    """A failed run and what it needs, and nothing that was not started."""
+    words = "base2new --data-sets eurosat --methods coop --seeds 1"
+    finish(checkout, words, code=1, STUB_FAILS="CoOp_DPC")
+    before = len(checkout.calls)
+    out, _ = finish(checkout, f"{words} --resume-failed --plan")
+    assert [line.split()[:2] for line in out.splitlines() if "CoOp_DPC" in line] == [["to", "run"]], (
+        "its tests were never started"
+    )
+    finish(checkout, f"{words} --resume-failed")
+    new = checkout.calls[before:]
+    trained = [value(call, "--trainer") for call in new if "--trainer" in call]
+    assert trained == ["CoOp_DPC"] and "--eval-only" not in new[-1]
+    calls = len(checkout.calls)
+    finish(checkout, f"{words} --resume-failed")
+    assert len(checkout.calls) == calls, "all that had begun is done"
+    finish(checkout, words)
+    assert value(checkout.calls[-1], "--trainer") == "CoOp_DPC" and "--eval-only" in checkout.calls[-1]

@@ -13,7 +13,7 @@ from yacs.config import CfgNode as CN
 import train
 import trainers
 from dassl.config import config_hash
-from dassl.engine import TRAINER_REGISTRY
+from dassl.engine import TRAINER_REGISTRY, build_trainer
 from trainers.core.clip_trainer import CLIPTrainer, options_of
 
 Build = Callable[..., Any]
@@ -64,10 +64,18 @@ def test_a_trainer_reads_no_option_but_its_own(
         build(backbone, *options, "TEST.NO_TEST", "True", output=tmp_path / "backbone").train()
         options += ["TRAINER.DPC.BACKBONE_DIR", str(tmp_path / "backbone")]
 
-    def only_its_own(cfg: CN) -> None:
-        cfg.TRAINER.update(options_of(cls))
+    def of_its_own_options(cfg: CN) -> Any:
+        cfg = cfg.clone()
+        cfg.defrost()
+        chosen = {node: cfg.TRAINER[node] for node in options_of(cls)}
+        for node, options in chosen.items():
+            if isinstance(options, CN):
+                chosen[node] = CN({key: options[key] for key in options_of(cls)[node]})
+        cfg.TRAINER = CN({"NAME": name, **chosen})
+        cfg.freeze()
+        return build_trainer(cfg)
 
-    monkeypatch.setattr(train, "extend_cfg", only_its_own)
+    monkeypatch.setattr(train, "build_trainer", of_its_own_options)
     trainer = build(name, *options)
     assert set(trainer.cfg.TRAINER) == {"NAME", *options_of(cls)}
     trainer.test() if name.startswith("Zeroshot") else trainer.train()

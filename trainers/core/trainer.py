@@ -290,5 +290,9 @@ class PromptTrainer(CLIPTrainer):
     def read_model_checkpoint(self, path: str) -> dict[str, Any]:
         """Read one checkpoint, refusing one that another method of ours wrote."""
         checkpoint = super().read_model_checkpoint(path)
-        check_method(checkpoint, type(self).__name__, path)
+        check_method(checkpoint, self.writer(), path)
         return checkpoint
+
+    def writer(self) -> str:
+        """The name of the trainer whose checkpoints this one reads."""
+        return type(self).__name__

@@ -23,4 +23,5 @@ def on_top(plugin: type[PromptTrainer], method: type[PromptTrainer]) -> type[Pro
 def below(trainer: PromptTrainer, plugin: type[PromptTrainer]) -> type[PromptTrainer]:
     """The trainer that ``plugin`` was put in front of in the stack of ``trainer``."""
     ancestors = type(trainer).__mro__
-    return ancestors[ancestors.index(plugin) + 1]
+    behind = ancestors[ancestors.index(plugin) + 1 :]
+    return next(cls for cls in behind if cls not in plugin.__mro__ or cls is PromptTrainer)

@@ -123,15 +123,23 @@ class DualPrompts:
     Args:
         module: its parameters hold the tuned prompt P; each becomes a leaf that starts as its clone (Eq. 5).
         rules: name of a tensor -> how it is dual.
+        choose: (name, tensor) -> whether it is made dual; all of floating point where none is given.
     """
 
-    def __init__(self, module: nn.Module, rules: Callable[[str], Rule]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        rules: Callable[[str], Rule],
+        choose: Callable[[str, Tensor], bool] = lambda name, tensor: True,
+    ) -> None:
         self._parts: dict[str, tuple[DualTensor, Tensor]] = {}
         for full_name, tensor in module.state_dict(keep_vars=True).items():
-            if not tensor.is_floating_point():
+            if not (tensor.is_floating_point() and choose(full_name, tensor)):
                 continue
             path, _, name = full_name.rpartition(".")
             owner = module.get_submodule(path)
+            if parametrize.is_parametrized(owner, name):
+                continue  # a module that stands in two places
             rule = rules(full_name)
             if not isinstance(tensor, nn.Parameter):
                 rule = rule._replace(leaf=ParallelLeaf())  # no optimiser moves a statistic

@@ -11,7 +11,7 @@ import torch
 
 import train
 from trainers.plugins.dpc import READINGS, Reading, register
-from trainers.plugins.dpc.checks import check_options
+from trainers.plugins.dpc.options import check_options
 from trainers.plugins.dpc.readings import DIRECT, PAPER, RELEASED
 from trainers.plugins.dpc.weighting import ParallelLeaf
 from trainers.promptkd.dpc import _RELEASED, ReleasedStudent

@@ -1,4 +1,4 @@
-"""What the options of DPC must be, and which have no effect."""
+"""The options of DPC, what they must be, and which have no effect."""
 
 from __future__ import annotations
 
@@ -7,13 +7,28 @@ from collections.abc import Collection
 
 from yacs.config import CfgNode as CN
 
-from trainers.core import PromptTrainer
 from trainers.plugins.dpc.pool import is_library
 from trainers.plugins.dpc.readings import READINGS
 
 logger = logging.getLogger(__name__)
 
 _NODE = "TRAINER.DPC"
+
+OPTIONS = CN(
+    {
+        "VARIANT": "released",  # the reading: released (the authors' code), paper or direct
+        "BACKBONE_DIR": "",  # output folder of the run that tuned P
+        "BACKBONE_EPOCH": None,  # its epoch, -1 the last, 0 the best; None: the best if there is one
+        "WEIGHT_BASE": None,  # w_b, Eq. 12, in (0, 1]; 0 evaluates P itself; None: 0.2, for MaPLe 1.0
+        "WEIGHT_NEW": 1e-6,  # w_n, Eq. 13, in [0, 1]
+        "TOPK": 8,  # K of the negative sampler, at least 2; clamped to the number of classes
+        "NEGATIVE_POOL": "auto",  # negatives' images: fewshot, train (full split), auto, a .json
+        "KEEP_BACKBONE_LOSS": True,  # the backbone's losses but its cross-entropy, beside Eq. 9
+        "HARD_NEGATIVES": True,  # ablation: off trains P' with the backbone's own loss
+        "WEIGHTING": True,  # ablation: off uses P' alone on base classes (w_b = 1)
+        "DECOUPLING": True,  # ablation: off uses the base classes' prompt on new classes too
+    }
+)
 
 
 def check_options(options: CN, backbone: str) -> None:
@@ -40,16 +55,20 @@ def _check_choice(option: str, value: str, choices: Collection[str]) -> None:
         raise ValueError(f"{_NODE}.{option} is {value!r}; it must be one of {', '.join(choices)}")
 
 
-def warn_of_idle_options(options: CN, defaults: CN, backbone: type[PromptTrainer]) -> None:
-    """Say which of ``options`` change nothing in this run."""
+def warn_of_idle_options(options: CN, backbone: str, has_own_losses: bool) -> None:
+    """Say which of ``options`` change nothing in this run.
+
+    Args:
+        has_own_losses: whether ``backbone`` has a loss beside the one that DPC replaces.
+    """
     if not options.HARD_NEGATIVES:
         for name in ("NEGATIVE_POOL", "TOPK", "KEEP_BACKBONE_LOSS"):
-            if options[name] != defaults[name]:
+            if options[name] != OPTIONS[name]:
                 logger.warning("%s.%s has no effect with %s.HARD_NEGATIVES off", _NODE, name, _NODE)
-    elif not options.KEEP_BACKBONE_LOSS and backbone.own_losses is PromptTrainer.own_losses:
+    elif not options.KEEP_BACKBONE_LOSS and not has_own_losses:
         message = "%s.KEEP_BACKBONE_LOSS has no effect: %s has no loss beside the one that DPC replaces"
-        logger.warning(message, _NODE, backbone.__name__)
-    if not options.DECOUPLING and options.WEIGHT_NEW != defaults.WEIGHT_NEW:
+        logger.warning(message, _NODE, backbone)
+    if not options.DECOUPLING and options.WEIGHT_NEW != OPTIONS.WEIGHT_NEW:
         logger.warning("%s.WEIGHT_NEW has no effect with %s.DECOUPLING off", _NODE, _NODE)
     if not options.WEIGHTING and options.WEIGHT_BASE is not None:
         logger.warning("%s.WEIGHT_BASE has no effect with %s.WEIGHTING off", _NODE, _NODE)
