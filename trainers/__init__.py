@@ -4,6 +4,7 @@ A method is listed by importing its module; ``<Method>_DPC`` and, where it fits,
 themselves.
 """
 
+from functools import partial
 from typing import Any
 
 from yacs.config import CfgNode as CN
@@ -22,6 +23,9 @@ for _name in TRAINER_REGISTRY.registered_names():
         on_top(DPC, _method)
         if not obstacle(_method):
             on_top(DePT, _method)
+# Of a stack that nobody has listed, the plug-in says whether it goes.
+TRAINER_REGISTRY.derive("_DPC", partial(on_top, DPC))
+TRAINER_REGISTRY.derive("_DePT", partial(on_top, DePT))
 
 
 def __getattr__(name: str) -> Any:

@@ -6,9 +6,10 @@ its class. Of the loss, and of the logits of base classes, lambda is the head's 
 similarities (L = lambda L_CAT + (1 - lambda) L_ITM there, and its fusion at test time). Elsewhere the head is
 left out.
 
-On CoOp, KgCoOp and MaPLe this equals records of the authors' code. On PromptSRC, IVLP, VPT and E2MIM they
-have released nothing: the same rule is applied there. A learner's other losses stay outside the mix, as
-KgCoOp's does; what it does to all its tensors, such as PromptSRC's mean over epochs, it does to the head.
+It equals records of the authors' code on the three learners that there are records of (tests/golden). On
+PromptSRC, IVLP, VPT and E2MIM they have released nothing: the same rule is applied there. A learner's other
+losses stay outside the mix, as in their code; what it does to all its tensors, such as PromptSRC's mean over
+epochs, it does to the head.
 
 Shape legend: B images, C classes, E width of the joint embedding.
 """
