@@ -73,9 +73,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def stacked_name(trainer: str, plugin: str) -> str:
     """The name of ``trainer`` with ``plugin`` on it, however that is spelt; without one ``trainer``'s own."""
-    name = f"{trainer}_{plugin}" if plugin else trainer
-    known = {known.lower(): known for known in TRAINER_REGISTRY.registered_names()}
-    return known.get(name.lower(), name) if plugin else trainer
+    known = TRAINER_REGISTRY.registered_names()
+    spelt = {word.lower(): word for name in known for word in name.split("_")}
+    spelt |= {name.lower(): name for name in known}
+    name = f"{trainer}_{spelt.get(plugin.lower(), plugin)}"
+    return spelt.get(name.lower(), name) if plugin else trainer
 
 
 def default_cfg() -> CN:

@@ -127,9 +127,7 @@ class DePT(PromptTrainer):
         super().check_cfg(cfg)
         options = cfg.TRAINER.DEPT
         if not 0 <= options.WEIGHT <= 1:
-            raise ValueError(
-                f"{_NODE}.WEIGHT is {options.WEIGHT}; lambda must be in [0, 1]: the paper has 0.7"
-            )
+            raise ValueError(f"{_NODE}.WEIGHT is {options.WEIGHT}; set it in [0, 1], such as the paper's 0.7")
         if options.LR_FACTOR <= 0:
             raise ValueError(f"{_NODE}.LR_FACTOR is {options.LR_FACTOR}; set it above 0, 1 for OPTIM.LR")
 
