@@ -15,7 +15,8 @@ from torch import Tensor
 import train
 from dassl.engine import TRAINER_REGISTRY
 from trainers.plugins import on_top
-from trainers.plugins.dept import DePT, Head
+from trainers.plugins.dept import DePT
+from trainers.plugins.dept.head import Head
 from trainers.plugins.dpc import DPC
 
 Build = Callable[..., Any]

@@ -1,15 +1,4 @@
-"""DePT: base classes get a linear head too, new classes do without it (Zhang et al., CVPR 2024).
-
-The head sees the features before they are normalised, each channel scaled and shifted (the channel-wise
-transformation of arXiv 2309.07439). In training it classifies the images, and with each the text feature of
-its class. Of the loss, and of the logits of base classes, lambda is the head's and 1 - lambda that of the
-similarities (L = lambda L_CAT + (1 - lambda) L_ITM there, and its fusion at test time). Elsewhere the head is
-left out.
-
-It equals records of the authors' code on the three learners that there are records of (tests/golden). On
-PromptSRC, IVLP, VPT and E2MIM they have released nothing: the same rule is applied there. A learner's other
-losses stay outside the mix, as in their code; what it does to all its tensors, such as PromptSRC's mean over
-epochs, it does to the head.
+"""DePT as a plug-in.
 
 Shape legend: B images, C classes, E width of the joint embedding.
 """
@@ -22,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -32,61 +20,9 @@ from clip import CLIP
 from dassl.optim import build_optimizer
 from trainers.core import PromptLearner, PromptTrainer, TunedOn, View
 from trainers.core.model import unit
+from trainers.plugins.dept.head import Head, Headed, headed
 
 logger = logging.getLogger(__name__)
-
-_NODE = "TRAINER.DEPT"
-
-
-class FiLM(nn.Module):
-    """Scales and shifts each channel."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(width))
-        self.bias = nn.Parameter(torch.zeros(width))
-
-    def forward(self, features: Tensor) -> Tensor:  # [B, E]
-        return self.scale * features + self.bias
-
-
-class Head(nn.Module):
-    """Linear logits of features that are not normalised; the parts have the original's names."""
-
-    def __init__(self, width: int, classes: int, film: bool) -> None:
-        super().__init__()
-        self.film_lp_img = FiLM(width) if film else nn.Identity()
-        self.film_lp_text = FiLM(width) if film else nn.Identity()
-        self.linear_probe_proj = nn.Linear(width, classes)
-
-    def forward(self, image: Tensor, text: Tensor | None = None) -> Tensor:
-        """Logits [B, C] of images [B, E]; of text features [B, E] too, in front: [2B, C]."""
-        with torch.autocast(image.device.type, enabled=False):
-            rows = self.film_lp_img(image)
-            if text is not None:
-                rows = torch.cat([self.film_lp_text(text), rows])
-            return self.linear_probe_proj(rows)
-
-
-class Headed(PromptLearner):
-    """Put in front of a learner's class: the head is stored as the original stores it, in the whole model."""
-
-    head: Head
-    prefix: str  # of the learner's own keys, where its method stores the learner alone
-
-    def checkpoint_key(self, name: str) -> str:
-        part, _, rest = name.partition(".")
-        return rest if part == "head" else self.prefix + super().checkpoint_key(name)
-
-
-def headed(learner: PromptLearner, head: Head, prefix: str) -> Headed:
-    """``learner`` itself, with ``head`` among what it tunes."""
-    own = type(learner)
-    leftovers = rf"(prompt_learner\.)?({own.LEFTOVERS})" if own.LEFTOVERS else ""
-    learner.__class__ = type(own.__name__, (Headed, own), {"LEFTOVERS": leftovers, "prefix": prefix})
-    assert isinstance(learner, Headed)
-    learner.head = head
-    return learner
 
 
 class DePT(PromptTrainer):
@@ -127,9 +63,9 @@ class DePT(PromptTrainer):
         super().check_cfg(cfg)
         options = cfg.TRAINER.DEPT
         if not 0 <= options.WEIGHT <= 1:
-            raise ValueError(f"{_NODE}.WEIGHT is {options.WEIGHT}; set it in [0, 1], such as the paper's 0.7")
+            raise ValueError(f"TRAINER.DEPT.WEIGHT is {options.WEIGHT}; set it in [0, 1], such as 0.7")
         if options.LR_FACTOR <= 0:
-            raise ValueError(f"{_NODE}.LR_FACTOR is {options.LR_FACTOR}; set it above 0, 1 for OPTIM.LR")
+            raise ValueError(f"TRAINER.DEPT.LR_FACTOR is {options.LR_FACTOR}; set it above 0, 1 for OPTIM.LR")
 
     # -- a head, and its learning rate -------------------------------------------------------------------
 
