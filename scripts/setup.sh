@@ -8,6 +8,7 @@
 # With PYTHON=/path/to/python in the environment that interpreter is used as it is and nothing is installed.
 # Sourced, it leaves PYTHON set.
 set -euo pipefail
+if [[ "${BASH_SOURCE[0]}" == "$0" && "${1:-}" =~ ^(-h|--help)$ ]]; then sed -n '2,9s/^# \{0,1\}//p' "$0" && exit; fi
 
 setup_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 setup_requirements=("$setup_root"/requirements.txt "$setup_root"/requirements-dev.txt "$setup_root"/constraints.txt)

@@ -6,6 +6,7 @@
 # Parsl goes into the environment that scripts/setup.sh made, and into no other; SLURM is installed as root on Debian.
 # It never fails: tests whose packages are absent are skipped, and say so.
 set -uo pipefail
+case "${1:---help}" in -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0" && exit ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if [[ "$1" -ef .venv/bin/python && -e .venv/setup-key ]] && ! "$1" -c 'import parsl' 2>/dev/null; then

@@ -127,7 +127,7 @@ TRAINERS = sorted((ROOT / "trainers").rglob("*.py"))
 
 def test_the_variant_is_read_in_one_place() -> None:
     found = {str(path.relative_to(ROOT / "trainers")) for path in TRAINERS if "VARIANT" in path.read_text()}
-    assert found == {f"plugins/dpc/{name}.py" for name in ("plugin", "checks", "readings")}
+    assert found == {f"plugins/dpc/{name}.py" for name in ("dual", "options", "readings")}
 
 
 def test_a_small_method_is_a_small_file() -> None:

@@ -150,6 +150,12 @@ class DualPrompts:
             leaf.data.copy_(part.tuned)
             self._parts[full_name] = part, leaf
 
+    @property
+    def shown(self) -> Shown:
+        """Which prompts the module reads; all of its tensors show the same."""
+        part, _ = next(iter(self._parts.values()))
+        return part.shown
+
     def show(self, shown: Shown) -> None:
         """Let the module read these prompts from now on."""
         for part, _ in self._parts.values():
