@@ -7,9 +7,9 @@ similarities (L = lambda L_CAT + (1 - lambda) L_ITM there, and its fusion at tes
 left out.
 
 It equals records of the authors' code on the three learners that there are records of (tests/golden). On
-PromptSRC, IVLP, VPT and E2MIM they have released nothing: the same rule is applied there. A learner's other
-losses stay outside the mix, as in their code; what it does to all its tensors, such as PromptSRC's mean over
-epochs, it does to the head.
+PromptSRC and all others they have released nothing, CoCoOp aside, which it is not on here: the same rule is
+applied there. A learner's other losses stay outside the mix, as in their code; what it does to all its
+tensors, such as PromptSRC's mean over epochs, it does to the head.
 
 head.py    the head, and a learner that has one
 plugin.py  a step, an evaluation, whose classes a stored head knows
