@@ -29,7 +29,7 @@ from dassl.utils import collect_env_info, set_random_seed, setup_logger
 from dassl.utils.logger import LOG_ONLY
 from dassl.utils.processes import is_main
 from trainers import extend_cfg
-from trainers.aliases import Door
+from trainers.aliases import Door, config_file
 
 logger = logging.getLogger("train")
 
@@ -73,9 +73,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def stacked_name(trainer: str, plugin: str) -> str:
     """The name of ``trainer`` with ``plugin`` on it, however that is spelt; without one ``trainer``'s own."""
-    name = f"{trainer}_{plugin}" if plugin else trainer
-    known = {known.lower(): known for known in TRAINER_REGISTRY.registered_names()}
-    return known.get(name.lower(), name) if plugin else trainer
+    known = TRAINER_REGISTRY.registered_names()
+    spelt = {word.lower(): word for name in known for word in name.split("_")}
+    spelt |= {name.lower(): name for name in known}
+    name = f"{trainer}_{spelt.get(plugin.lower(), plugin)}"
+    return spelt.get(name.lower(), name) if plugin else trainer
 
 
 def default_cfg() -> CN:
@@ -98,7 +100,7 @@ def setup_cfg(args: argparse.Namespace) -> CN:
     door.begin(cfg)
     for path in (args.dataset_config_file, args.config_file):
         if path:
-            cfg.merge_from_file(path, door.translate)
+            cfg.merge_from_file(config_file(path), door.translate)
     given = {
         "DATASET.ROOT": args.root,
         "OUTPUT_DIR": args.output_dir,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 CONFIGS = Path("configs")
 ZERO_SHOT = "zsclip"
+DEPT = "_dept"  # ends the name of a method with DePT on it
 SOURCE = "imagenet"  # of the cross-dataset protocols
 TARGETS = (
     *("caltech101", "oxford_pets", "stanford_cars", "oxford_flowers", "food101"),

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from experiments import protocols, slurm
-from experiments.catalogue import GROUPS, SOURCE, Protocol, expand, find_set, methods
+from experiments.catalogue import DEPT, GROUPS, SOURCE, Protocol, expand, find_set, methods
 from experiments.checks import check_data, refuse_changed_sets, refuse_foreign_sets
 from experiments.clusters import read_cluster
 from experiments.local import Pool, Stopped, find_gpus, slots
@@ -61,7 +61,7 @@ def _add_subjects(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--data-sets", nargs="+", required=True, help=f"names, paths or {groups}")
     command.add_argument("--methods", nargs="+", default=["coop"], help="prompt learners (default: coop)")
     command.add_argument(
-        "--plugins", nargs="*", default=["dpc"], choices=["dpc"], help="on each (default: dpc)"
+        "--plugins", nargs="*", default=["dpc"], choices=["dpc", "dept"], help="on each (default: dpc)"
     )
     command.add_argument(
         "--readings", nargs="+", default=["released"], choices=READINGS, help="of DPC (default: released)"
@@ -143,16 +143,29 @@ def runs_of(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> Iterato
         raise ValueError(f"--seeds has {wrong[0]}, but must be whole numbers, 0 or more")
     if args.command == "paper":
         return protocols.paper(args.table, args.seeds, wishes)
-    readings = args.readings if args.plugins else []
-    known = Protocol(args.command, wishes.preset).backbones() if args.plugins else list(methods())
-    if unknown := [name for name in args.methods if name not in known]:
-        raise ValueError(f"--methods has '{unknown[0]}'; known: {' '.join(known)}")
+    readings = args.readings if "dpc" in args.plugins else []
+    learners = learners_of(args, wishes)
     if args.command == "xd":
         source, targets = find_set(args.source, typed_in), expand(args.targets, typed_in)
         targets = [target for target in targets if target != source]
-        return protocols.xd(source, targets, args.methods, readings, args.seeds, wishes)
+        return protocols.xd(source, targets, learners, readings, args.seeds, wishes)
     make = {"base2new": protocols.base2new, "few_shot": protocols.few_shot}[args.command]
-    return make(expand(args.data_sets, typed_in), args.methods, readings, args.seeds, wishes)
+    return make(expand(args.data_sets, typed_in), learners, readings, args.seeds, wishes)
+
+
+def learners_of(args: argparse.Namespace, wishes: Wishes) -> list[str]:
+    """The prompt learners of the command, and with ``--plugins dept`` each with DePT on it.
+
+    Raises:
+        ValueError: an unknown method, or one that a plug-in has no configuration for.
+    """
+    plugins = args.plugins
+    known = Protocol(args.command, wishes.preset).backbones() if "dpc" in plugins else list(methods())
+    if "dept" in plugins:
+        known = [name for name in known if name + DEPT in methods()]
+    if unknown := [name for name in args.methods if name not in known]:
+        raise ValueError(f"--methods has '{unknown[0]}'; known: {' '.join(known)}")
+    return [*args.methods, *(name + DEPT for name in args.methods if "dept" in plugins)]
 
 
 def run(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from experiments.catalogue import (
+    DEPT,
     GROUPS,
     SHIFTED,
     SOURCE,
@@ -127,10 +128,10 @@ class Builder:
         )  # fmt: skip
 
     def _extra(self, trainer: str) -> tuple[str, ...]:
-        """The user's words for every run; DPC's own settings mean nothing to the others."""
+        """The user's words for every run; a plug-in's own settings mean nothing to the others."""
+        absent = [f"TRAINER.{name}." for name in ("DPC", "DEPT") if not trainer.upper().endswith(f"_{name}")]
         pairs = pairs_of(self.wishes.options)
-        is_dpc = trainer.endswith("_DPC")
-        kept = {key: value for key, value in pairs.items() if is_dpc or not key.startswith("TRAINER.DPC.")}
+        kept = {key: value for key, value in pairs.items() if not key.startswith(tuple(absent))}
         return tuple(word for pair in kept.items() for word in pair)
 
     def _folder(self, part: str, data: DataSet, shots: int, trainer: str, label: str, seed: int) -> Path:
@@ -204,9 +205,9 @@ def builder_zero_shot(builder: Builder, data: DataSet, classes: str, seed: int, 
 def trainings(
     builder: Builder, method: str, readings: Sequence[str], place: Place, seed: int
 ) -> Iterator[Run]:
-    """A learner's training and DPC's on it."""
+    """A learner's training and DPC's on it; DPC is not on a learner with DePT, which refuses it."""
     yield builder.learner(method, place, seed)
-    for reading in readings:
+    for reading in () if method.endswith(DEPT) else readings:
         yield builder.dpc(method, reading, place, seed)
 
 

@@ -37,8 +37,8 @@ def method_name(trainer: str, variant: str = "paper") -> str:
     """``CoOp_DPC`` -> "CoOp + DPC (released)", the reading of DPC in brackets."""
     if trainer.startswith("ZeroshotCLIP"):
         return trainer.replace("ZeroshotCLIP", ZERO_SHOT)
-    name = trainer.replace("_DPC", " + DPC")
-    return f"{name} ({variant})" if name != trainer else name
+    name = trainer.replace("_DPC", f" + DPC ({variant})")
+    return name.replace("_DePT", " + DePT")
 
 
 def dataset_name(name: str, seen: Iterable[str] = ()) -> str:

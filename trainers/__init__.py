@@ -1,8 +1,10 @@
 """One file a method over one spine (`trainers.core`), and what is put in front of any (`trainers.plugins`).
 
-A method is listed by importing its module; ``<Method>_DPC`` follows by itself.
+A method is listed by importing its module; ``<Method>_DPC`` and, where it fits, ``<Method>_DePT`` follow by
+themselves.
 """
 
+from functools import partial
 from typing import Any
 
 from yacs.config import CfgNode as CN
@@ -25,12 +27,18 @@ from trainers import (  # noqa: F401
 from trainers.core import PromptTrainer
 from trainers.core.clip_trainer import options_of
 from trainers.plugins import on_top
+from trainers.plugins.dept import DePT, obstacle
 from trainers.plugins.dpc import DPC
 
 for _name in TRAINER_REGISTRY.registered_names():
     _method = TRAINER_REGISTRY.get(_name)
     if issubclass(_method, PromptTrainer) and not issubclass(_method, DPC):
         on_top(DPC, _method)
+        if not obstacle(_method):
+            on_top(DePT, _method)
+# Of a stack that nobody has listed, the plug-in says whether it goes.
+TRAINER_REGISTRY.derive("_DPC", partial(on_top, DPC))
+TRAINER_REGISTRY.derive("_DePT", partial(on_top, DePT))
 
 
 def __getattr__(name: str) -> Any:

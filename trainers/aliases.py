@@ -16,12 +16,24 @@ from yacs.config import CfgNode as CN
 
 logger = logging.getLogger(__name__)
 
-# trainer of another repository -> ours, and settings that it has other defaults for
+# trainer of another repository -> ours
 TRAINERS = {
     "StackSPLE_CoOp": "CoOp_DPC",
     "StackSPLE_PromptKD": "PromptKD_DPC",
+    "ExtrasLinearProbeCoOp": "CoOp_DePT",
+    "ExtrasLinearProbeKgCoOp": "KgCoOp_DePT",
+    "ExtrasLinearProbeMaPLe": "MaPLe_DePT",
 }
-_DEFAULTS = {"TRAINER.DPC.WEIGHT_BASE": 0.5, "TRAINER.DPC.WEIGHT_NEW": 0.2}
+# settings that it has other defaults for
+_DPC = {"TRAINER.DPC.WEIGHT_BASE": 0.5, "TRAINER.DPC.WEIGHT_NEW": 0.2}
+_DEPT = {"OPTIM.LR": 0.0035, "OPTIM.MAX_EPOCH": 10}
+_DEFAULTS = {
+    "StackSPLE_CoOp": _DPC,
+    "StackSPLE_PromptKD": _DPC,
+    "ExtrasLinearProbeCoOp": _DEPT,
+    "ExtrasLinearProbeKgCoOp": {**_DEPT, "TRAINER.COOP.W": 2.0},
+    "ExtrasLinearProbeMaPLe": _DEPT,
+}
 _UNREAD = "the authors' code does not read it"
 
 
@@ -59,6 +71,15 @@ SETTINGS = {
     "SPLE.KD_INFER": Alias(reason=_UNREAD),
     "TRAINER.PROMPTKD.PROJECT_LAYER": Alias(reason=_UNREAD),
     "TRAINER.PROMPTKD.CE_WEIGHT": Alias(reason=_UNREAD),
+    "TRAINER.LINEAR_PROBE.WEIGHT": Alias("TRAINER.DEPT.WEIGHT"),
+    "TRAINER.LINEAR_PROBE.TEST_TIME_FUSION": Alias("TRAINER.DEPT.FUSION"),
+    "TRAINER.LINEAR_PROBE.TYPE": Alias(only=("linear",), reason="the head is linear"),
+    "TRAINER.FILM.LINEAR_PROBE": Alias("TRAINER.DEPT.FILM"),
+    "TRAINER.NAMES_TO_UPDATE": Alias(
+        only=(["prompt_learner", "linear_probe", "film"],), reason="prompts and head are tuned together"
+    ),
+    "TRAINER.COOP.ALPHA": Alias(reason=_UNREAD),
+    "OPTIM.LR_EXP": Alias("TRAINER.DEPT.LR_FACTOR"),
 }
 
 # settings that take text here, and are a switch in another repository: what on and off mean
@@ -80,8 +101,9 @@ class Door:
     def begin(self, cfg: CN) -> None:
         """Set the defaults that the trainer has in its own repository, before any file is read."""
         if self.trainer in TRAINERS:
-            cfg.merge_from_list([word for pair in _DEFAULTS.items() for word in pair])
-            said = ", ".join(f"{key} {value}" for key, value in _DEFAULTS.items())
+            defaults = _DEFAULTS[self.trainer]
+            cfg.merge_from_list([word for pair in defaults.items() for word in pair])
+            said = ", ".join(f"{key} {value}" for key, value in defaults.items())
             logger.info("%s is %s here; its defaults: %s", self.trainer, TRAINERS[self.trainer], said)
 
     def translate(self, tree: CN) -> None:
@@ -119,6 +141,17 @@ class Door:
         if self.trainer == "StackSPLE_PromptKD" and epoch is not None and os.path.isfile(best):
             logger.info("SPLE.BACK_CKPT_EPOCH %s gives way to %s, as there", epoch, best)
             dpc.BACKBONE_EPOCH = None
+
+
+def config_file(path: str) -> str:
+    """``path``; where another repository's trainer's folder is not here, our trainer's file of that name."""
+    folder, name = os.path.split(path)
+    above, trainer = os.path.split(folder)
+    ours = os.path.join(above, TRAINERS.get(trainer, trainer), name)
+    if os.path.exists(path) or not os.path.exists(ours):
+        return path
+    logger.info("%s -> %s", path, ours)
+    return ours
 
 
 def _pop(tree: Any, path: list[str]) -> Iterator[Any]:

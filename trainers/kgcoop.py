@@ -15,7 +15,7 @@ from trainers.core.templates import template_of
 
 
 class KgCoOpLearner(CoOpLearner):
-    LEFTOVERS = r"bias_vectors$|meta_net\."
+    LEFTOVERS = r"bias_vectors$|meta_net\.|adapter\."
 
 
 @TRAINER_REGISTRY.register()

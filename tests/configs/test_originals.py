@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from trainers.aliases import config_file
+
 REPOSITORY = Path(__file__).parents[2]
 OURS = REPOSITORY / "configs/trainers"
 ORIGINALS = json.loads((Path(__file__).parent / "originals.json").read_text())
@@ -63,7 +65,7 @@ def reasoned(file: str, repository: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("file", "repository", "copy"), COPIES, ids=[f"{r}:{f}" for f, r, _ in COPIES])
 def test_a_file_says_what_the_originals_says(file: str, repository: str, copy: dict[str, Any]) -> None:
-    path = OURS / f"{file}.yaml"
+    path = Path(config_file(str(OURS / f"{file}.yaml")))
     if missing(file):
         assert not path.exists(), "differences.yaml calls it missing"
         return

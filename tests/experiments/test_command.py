@@ -49,6 +49,16 @@ def test_a_plan_writes_nothing(tmp_path: Path) -> None:
     assert status.stdout == "20 runs: 20 to run\n" and not output.exists()
 
 
+def test_dept_stands_beside_each_method_without_dpc_on_it(tmp_path: Path) -> None:
+    words = ("--output", tmp_path, "--data-sets", "digits", "--model", "demo", "--seeds", "1", "--plan")
+    plugins = ("--plugins", "dpc", "dept", "--options", "TRAINER.DEPT.WEIGHT", "0.5")
+    result = call("base2new", *words, "--methods", "coop", *plugins)
+    assert result.returncode == 0 and result.stdout.endswith("8 runs: 8 to run\n"), result.stderr
+    assert result.stdout.count("/CoOp_DePT/demo/") == 2 and "DePT_DPC" not in result.stdout
+    result = call("base2new", *words, "--methods", "cocoop", "--plugins", "dept")
+    assert result.returncode == 1 and "known: coop kgcoop maple promptsrc" in result.stderr
+
+
 @pytest.mark.slow
 def test_a_whole_protocol_and_its_page(tmp_path: Path) -> None:
     words = "--data-sets digits --model demo --seeds 1 --jobs 2 --options OPTIM.MAX_EPOCH 1"

@@ -102,7 +102,7 @@ def tiny_clip(name: str) -> dict[str, Tensor]:
 def learned(tag: str, name: str, shape: tuple[int, ...]) -> Tensor:
     """A tensor that the checkpoint's method trains."""
     z = draw(crc32(tag.encode()), name, shape)
-    if name.endswith("conv1.1.weight"):  # batch norm
+    if name.endswith(("conv1.1.weight", ".scale")):  # batch norm, DePT's scale of a channel
         return single(1.0 + 0.1 * z)
     if name.endswith("running_var"):
         return single(0.2 * np.exp(0.3 * z))

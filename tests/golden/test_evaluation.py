@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.golden.commands import assert_logits, load, run
@@ -28,6 +29,9 @@ RECORDS = {
     "teacher_promptsrc_l14": ("base", "new"),
     "promptkd_base2novel": ("base", "new"),
     "promptkd_cross": ("all",),
+    "dept_coop": ("base", "new"),
+    "dept_kgcoop": ("base", "new", "all"),
+    "dept_maple": ("base", "new", "all"),
 }
 
 
@@ -69,3 +73,20 @@ def test_dpc_logits(
     classes = key.split("/")[0]
     record[f"{classes}_logits"] = record[f"{key}/logits"]
     assert_logits(tmp_path, record, classes, atol=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("part", "option"),
+    [
+        ("similarity", "TRAINER.LINEAR_PROBE.WEIGHT 0.0"),
+        ("linear", "TRAINER.LINEAR_PROBE.TEST_TIME_FUSION False"),
+    ],
+)
+@pytest.mark.parametrize("learner", ["coop", "kgcoop", "maple"])
+def test_dept_logits_before_they_are_mixed(
+    golden: Path, translated: Callable[[str], list[str]], tmp_path: Path, learner: str, part: str, option: str
+) -> None:
+    entry, record = load(golden, f"eval/dept_{learner}_parts")
+    run([*translated(entry["command"]), *option.split()])
+    ours = np.load(tmp_path / "logits.npz")["logits"]
+    np.testing.assert_allclose(ours, record[f"{part}_logits"], rtol=0, atol=2e-4)

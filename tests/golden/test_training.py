@@ -21,6 +21,7 @@ from trainers.plugins.dpc import plugin
 RECORDS = (
     "train/coop_ctx4", "train/coop_ctx4_scratch", "train/coop_csc16_base", "train/kgcoop", "train/cocoop",
     "train/ivlp", "train/maple", "train/promptsrc", "train/promptsrc_gpa15", "train/promptkd",
+    "train/dept_coop", "train/dept_kgcoop", "train/dept_maple",
     "dpc/traj_coop_allclasses", "dpc/traj_kd_allclasses",
 )  # fmt: skip
 

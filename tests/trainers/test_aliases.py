@@ -74,6 +74,31 @@ def test_kgcoops_switch_means_its_words() -> None:
     assert words("TRAINER.COOP.CTX_INIT", "a sketch of a") == "a sketch of a"
 
 
+def test_dept_s_names_and_defaults(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    file = "configs/trainers/ExtrasLinearProbeKgCoOp/vit_b16_ep10_ctxv1_bs4_lr35.yaml"
+    words = (
+        "TRAINER.LINEAR_PROBE.WEIGHT",
+        "0.5",
+        "OPTIM.LR_EXP",
+        "3.0",
+        "TRAINER.FILM.LINEAR_PROBE",
+        "False",
+    )
+    cfg = settings(
+        *words, "TRAINER.LINEAR_PROBE.TYPE", "linear", trainer="ExtrasLinearProbeKgCoOp", file=file
+    )
+    assert (cfg.TRAINER.NAME, cfg.TRAINER.COOP.W, cfg.OPTIM.LR) == ("KgCoOp_DePT", 2.0, 0.0035)
+    dept = cfg.TRAINER.DEPT
+    assert (dept.WEIGHT, dept.LR_FACTOR, dept.FILM, dept.FUSION) == (0.5, 3.0, False, True)
+    assert "configs/trainers/KgCoOp_DePT/vit_b16_ep10_ctxv1_bs4_lr35.yaml" in caplog.text
+    cfg = settings(trainer="ExtrasLinearProbeKgCoOp", file="")
+    assert (cfg.TRAINER.COOP.W, cfg.OPTIM.LR, cfg.OPTIM.MAX_EPOCH) == (2.0, 0.0035, 10)
+    assert settings(trainer="KgCoOp_DePT", file="").TRAINER.COOP.W == 8.0
+    with pytest.raises(FileNotFoundError, match="ExtrasLinearProbeCoOp/none"):
+        settings(trainer="CoOp_DePT", file="configs/trainers/ExtrasLinearProbeCoOp/none.yaml")
+
+
 def test_our_own_names_keep_our_own_defaults() -> None:
     dpc = settings(trainer="CoOp_DPC", file="").TRAINER.DPC
     assert (dpc.WEIGHT_BASE, dpc.WEIGHT_NEW) == (None, 1e-6)
@@ -90,6 +115,12 @@ def test_our_own_names_keep_our_own_defaults() -> None:
             r"MODE is 'simple', but only 'converse' or 'loop\+converse'",
         ),
         ("SPLE.SPLE_TRAINER.SPLE_INIT", "False", "SPLE_INIT is False, but only True is known here"),
+        ("TRAINER.LINEAR_PROBE.TYPE", "similarity", "TYPE is 'similarity', but only 'linear' is known"),
+        (
+            "TRAINER.NAMES_TO_UPDATE",
+            "['film']",
+            r"NAMES_TO_UPDATE is \['film'\], but only \['prompt_learner'",
+        ),
         ("SPLE.STACK.WIEGHT", "0.2", "Unknown setting 'SPLE'"),
         ("SPLE.INFER_TOPK", "many", "many"),
     ],
@@ -113,7 +144,7 @@ def test_every_key_of_the_originals_files_is_known() -> None:
     """Of the methods that are here; whatever is unknown would stop a run."""
     originals = json.loads((ROOT / "tests/configs/originals.json").read_text())
     cfg = train.default_cfg()
-    known = {"CoOp", "CoCoOp", "MaPLe", "IVLP", "VPT", "PromptSRC", "PromptKD", "SPLE"}
+    known = {"CoOp", "CoCoOp", "KgCoOp", "MaPLe", "IVLP", "VPT", "PromptSRC", "PromptKD", "SPLE", *TRAINERS}
     keys = {
         key
         for file, copies in originals["files"].items()

@@ -62,6 +62,7 @@ DEPTHS = "TRAINER.{0}.PROMPT_DEPTH_VISION 3 TRAINER.{0}.PROMPT_DEPTH_TEXT 3"
 TEACHER = ("TRAINER.PROMPTKD.TEACHER_DIR", "teacher")
 BACKBONE = "TRAINER.DPC.BACKBONE_DIR"
 TWICE = ("prompt_learner.text_encoder.", "clip_model.")
+DEPT_KG = ("prompt_learner.bias_vectors", "prompt_learner.meta_net.", "meta_net.", "adapter.")
 CASES = {
     "coop_ctx4": Case("CoOp", COOP4),
     "coop_ctx16": Case("CoOp", COOP16),
@@ -88,6 +89,9 @@ CASES = {
         builds_on=(TEACHER, (BACKBONE, "promptkd")),
         leftovers=TWICE,
     ),
+    "dept_coop": Case("CoOp_DePT", COOP4),
+    "dept_kgcoop": Case("KgCoOp_DePT", COOP4, leftovers=DEPT_KG),
+    "dept_maple": Case("MaPLe_DePT", "TRAINER.MAPLE.PROMPT_DEPTH 3"),
 }
 every_tag = pytest.mark.parametrize("tag", TAGS)
 

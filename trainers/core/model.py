@@ -27,6 +27,7 @@ class View(NamedTuple):
     text_features: Tensor | None  # [L, E]; None where they depend on the image
     classes: Tensor | None = None  # [L] class indices, all of them when None
     impaths: Sequence[str] = ()  # B paths
+    raw: tuple[Tensor, Tensor] | None = None  # [B, E], [L, E] before normalising, where a plug-in reads them
 
 
 class PromptedCLIP(nn.Module):
@@ -47,13 +48,21 @@ class PromptedCLIP(nn.Module):
         Normalising is by row, so encoding only some classes gives the rows that Eq. 6-8 of the DPC paper
         select.
         """
-        return encode_prompts(self.clip, self.prompt_learner.text_prompts(classes))
+        return unit(self.raw_text_features(classes))
+
+    def raw_text_features(self, classes: Tensor | None = None) -> Tensor:
+        """`text_features` before they are normalised, [L, E]."""
+        return self.clip.encode_embeddings(*self.prompt_learner.text_prompts(classes)).float()
 
     def image_features(self, images: Tensor) -> Tensor:
         """[B, E]; without gradient where no tuned tensor enters the image tower."""
+        return unit(self.raw_image_features(images))
+
+    def raw_image_features(self, images: Tensor) -> Tensor:
+        """`image_features` before they are normalised, [B, E]."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.prompt_learner.tunes_image_tower):
             prompts = self.prompt_learner.image_prompts()
-            return in_shares(lambda rows: unit(self.clip.encode_image(rows, *prompts)), images)
+            return in_shares(lambda rows: self.clip.encode_image(rows, *prompts).float(), images)
 
     def logits(self, image_features: Tensor, text_features: Tensor) -> Tensor:
         """[B, C], cosine similarity over the temperature (Eq. 4 of the DPC paper)."""

@@ -72,6 +72,10 @@ class PromptTrainer(CLIPTrainer):
         """How the method's prompts meet the towers."""
         return PromptedCLIP(clip_model, learner)
 
+    def build_optim(self, learner: PromptLearner) -> Optimizer:
+        """The optimiser of all that ``learner`` tunes."""
+        return build_optimizer(learner, self.cfg.OPTIM)
+
     def classification_loss(self, view: View, logits: Tensor) -> dict[str, Tensor]:
         """The loss that tells classes apart, for a plug-in to replace or add to; named scalars.
 
@@ -117,7 +121,7 @@ class PromptTrainer(CLIPTrainer):
         learner = self.build_learner(clip_model, self.dm.dataset.classnames)
         clip.set_precision(clip_model, self.precision.towers)
         self.model = self.assemble(clip_model, learner).to(self.device)
-        self.optim = build_optimizer(learner, cfg.OPTIM)
+        self.optim = self.build_optim(learner)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.MODEL_NAME, learner, self.optim, self.sched)
         self.scaler = self.precision.scaler()

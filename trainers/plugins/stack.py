@@ -10,7 +10,12 @@ def on_top(plugin: type[PromptTrainer], method: type[PromptTrainer]) -> type[Pro
     """The trainer ``<Method>_<Plugin>``: registered, and a subclass of both, ``plugin`` first.
 
     ``method`` may have plug-ins itself. One that is registered already is returned as it is.
+
+    Raises:
+        ValueError: ``method`` tunes no prompts, or one of the plug-ins refuses what it would be made of.
     """
+    if not issubclass(method, PromptTrainer):
+        raise ValueError(f"{plugin.__name__} goes on a trainer that tunes prompts, not on {method.__name__}")
     name = f"{method.__name__}_{plugin.__name__}"
     if name in TRAINER_REGISTRY.registered_names():
         return TRAINER_REGISTRY.get(name)
