@@ -8,7 +8,7 @@ from typing import Any
 from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY
-from trainers import cocoop, coop, e2mim, ivlp, kgcoop, maple, promptkd, promptsrc, vpt, zsclip  # noqa: F401
+from trainers import cocoop, coop, e2mim, ivlp, kgcoop, maple, promptkd, promptsrc, tcp, vpt, zsclip  # noqa: F401
 from trainers.core import PromptTrainer
 from trainers.core.clip_trainer import options_of
 from trainers.plugins import on_top

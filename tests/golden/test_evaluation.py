@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+import train
 from tests.golden.commands import assert_logits, load, run
 
 RECORDS = {
@@ -20,6 +23,7 @@ RECORDS = {
     "coop_csc16_base": ("base",),
     "coop_csc4_all_middle": ("all",),
     "kgcoop": ("base", "new"),
+    "tcp": ("base", "new", "all"),
     "cocoop": ("base", "new"),
     "vpt": ("base", "new"),
     "ivlp": ("base", "new"),
@@ -42,6 +46,18 @@ def test_logits(
     entry, record = load(golden, f"eval/{name}")
     run(translated(entry["command"][classes]))
     assert_logits(tmp_path, record, classes)
+
+
+def test_what_tcp_makes_of_new_names(golden: Path, translated: Callable[[str], list[str]]) -> None:
+    entry, record = load(golden, "eval/tcp_parts")
+    args = train.parse_arguments(translated(entry["command"]["new"]))
+    trainer = train.build_trainer(train.setup_cfg(args))
+    trainer.load_model(args.model_dir, args.load_epoch)
+    learner = trainer.model.prompt_learner
+    fixed, prompts = record["new_fixed_text_features"], record["new_class_prompts"]
+    np.testing.assert_allclose(learner.fixed, fixed, rtol=1e-4, atol=2e-5)
+    with torch.no_grad():
+        np.testing.assert_allclose(learner.class_prompts(), prompts, rtol=1e-4, atol=2e-5)
 
 
 DPC_RECORDS = {
