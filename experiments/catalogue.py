@@ -160,10 +160,11 @@ class Protocol:
         self, method: str, data: DataSet, shots: int, cfg: str, plugin: bool = False
     ) -> tuple[str, ...]:
         """KEY VALUE words that the protocol has for a run of ``method``, or of DPC on it, with ``cfg``."""
+        said: dict[str, str] = {}
         for line in self._fitting(method, data, shots):
-            if line.settings and line.cfg in ("-", cfg) and (line.for_dpc or not plugin):
-                return line.settings
-        return ()
+            if line.cfg in ("-", cfg) and (line.for_dpc or not plugin):
+                said = {**dict(zip(line.settings[::2], line.settings[1::2], strict=True)), **said}
+        return tuple(word for pair in said.items() for word in pair)
 
     def backbones(self) -> list[str]:
         """The methods that DPC builds on."""

@@ -8,7 +8,21 @@ from typing import Any
 from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY
-from trainers import cocoop, coop, e2mim, ivlp, kgcoop, maple, promptkd, promptsrc, tcp, vpt, zsclip  # noqa: F401
+from trainers import (  # noqa: F401
+    cocoop,
+    coop,
+    e2mim,
+    ivlp,
+    kgcoop,
+    maple,
+    mmrl,
+    mmrlpp,
+    promptkd,
+    promptsrc,
+    tcp,
+    vpt,
+    zsclip,
+)
 from trainers.core import PromptTrainer
 from trainers.core.clip_trainer import options_of
 from trainers.plugins import on_top

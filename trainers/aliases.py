@@ -57,6 +57,7 @@ SETTINGS = {
     "SPLE.INFER_NONREPEAT": Alias(reason=_UNREAD),
     "SPLE.LOSS_KD_WEIGHT": Alias(reason=_UNREAD),
     "SPLE.KD_INFER": Alias(reason=_UNREAD),
+    "TASK": Alias("TRAINER.TASK"),
     "TRAINER.PROMPTKD.PROJECT_LAYER": Alias(reason=_UNREAD),
     "TRAINER.PROMPTKD.CE_WEIGHT": Alias(reason=_UNREAD),
 }

@@ -1,4 +1,5 @@
-"""TCP: CoOp, and prompts of each class that a small network makes of its name (Yao et al., CVPR 2024).
+"""TCP: CoOp, and prompts of each class that a small network makes of its name (Yao et al., CVPR 2024,
+arXiv 2311.18231).
 
 Shape legend: C classes, L of them that a mini-batch needs, M context tokens, D width of the text tower,
 E width of the joint embedding.
@@ -25,8 +26,8 @@ from trainers.core.templates import check_template, ensemble_features, template_
 class TCPLearner(CoOpLearner):
     """``ctx`` [M, D], and ``meta_net``: a class's text feature [E] -> M tokens [D] of that class.
 
-    The network's tokens take the places of the context before one block of the text tower (the TCP paper's
-    Eq. 6), which the context has then told to the tokens behind it.
+    The network (the paper's Textual Knowledge Embedding) enters before one block of the text tower, where its
+    tokens take the places of the context. The original's makes 4 tokens, whatever M is.
 
     Args:
         fixed: L2-normalised text features [C, E] of the classes in a hand-written prompt.
@@ -103,7 +104,7 @@ class TCP(CoOp):
         return TCPLearner(clip_model, classnames, options, fixed, own.TEMPLATE, own.BLOCK)
 
     def own_losses(self, view: View, logits: Tensor) -> dict[str, Tensor]:
-        """Mean cosine distance of the classes' text features (the TCP paper's Eq. 4)."""
+        """Mean cosine distance of the classes' text features, KgCoOp's loss."""
         assert view.text_features is not None
         fixed = self.model.prompt_learner.fixed
         fixed = fixed if view.classes is None else fixed[view.classes]

@@ -24,6 +24,8 @@ RECORDS = {
     "coop_csc4_all_middle": ("all",),
     "kgcoop": ("base", "new"),
     "tcp": ("base", "new", "all"),
+    "mmrl": ("base", "new", "all"),
+    "mmrlpp": ("base", "new", "all"),
     "cocoop": ("base", "new"),
     "vpt": ("base", "new"),
     "ivlp": ("base", "new"),
@@ -46,6 +48,26 @@ def test_logits(
     entry, record = load(golden, f"eval/{name}")
     run(translated(entry["command"][classes]))
     assert_logits(tmp_path, record, classes)
+
+
+@pytest.mark.parametrize("name", ["mmrl", "mmrlpp"])
+@pytest.mark.parametrize("classes", ["base", "new", "all"])
+def test_logits_of_either_feature_of_mmrl(
+    golden: Path, translated: Callable[[str], list[str]], name: str, classes: str
+) -> None:
+    entry, record = load(golden, f"eval/{name}_parts")
+    args = train.parse_arguments(translated(entry["command"][classes]))
+    trainer = train.build_trainer(train.setup_cfg(args))
+    trainer.load_model(args.model_dir, args.load_epoch)
+    trainer.start_test("test")
+    with torch.no_grad():
+        batches = [trainer.parse_batch_test(batch)[0] for batch in trainer.test_loader]
+        features = torch.cat([trainer.model.image_features(images) for images in batches])
+        text = trainer.model.text_features()
+        of_class, of_rep = (trainer.model.logits(part, text) for part in features.chunk(2, dim=1))
+        parts = {"class": of_class, "rep": of_rep, "fusion": trainer.model.class_logits(features, text, None)}
+    for part, logits in parts.items():
+        np.testing.assert_allclose(logits, record[f"{classes}_{part}_logits"], rtol=0, atol=2e-4)
 
 
 def test_what_tcp_makes_of_new_names(golden: Path, translated: Callable[[str], list[str]]) -> None:

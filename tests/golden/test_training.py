@@ -21,7 +21,8 @@ from trainers.plugins.dpc import plugin
 RECORDS = (
     "train/coop_ctx4", "train/coop_ctx4_scratch", "train/coop_csc16_base", "train/kgcoop", "train/cocoop",
     "train/ivlp", "train/maple", "train/promptsrc", "train/promptsrc_gpa15", "train/promptkd",
-    "train/tcp", "train/tcp_eps1e-8", "dpc/traj_coop_allclasses", "dpc/traj_kd_allclasses",
+    "train/tcp", "train/tcp_eps1e-8", "train/mmrl", "train/mmrlpp",
+    "dpc/traj_coop_allclasses", "dpc/traj_kd_allclasses",
 )  # fmt: skip
 OTHERWISE = {"train/tcp_eps1e-8": ("OPTIM.ADAM_EPS", "1e-8")}  # what made a record and no command says
 

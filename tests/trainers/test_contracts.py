@@ -38,6 +38,8 @@ WORDS = "a photo of a"
 PAPER = ("TRAINER.DPC.VARIANT", "paper")
 DIRECT = ("TRAINER.DPC.VARIANT", "direct")
 TEXT_ALONE = ("TRAINER.IVLP.PROMPT_DEPTH_VISION", "0", "TRAINER.IVLP.N_CTX_VISION", "0")
+MMRL = ("TRAINER.TASK", "B2N", "TRAINER.MMRL.REP_LAYERS", "[1, 2]", "TRAINER.MMRL.REP_DIM", "16")
+MMRLPP = tuple(word.replace("MMRL", "MMRLpp") for word in (*MMRL, "TRAINER.MMRL.PROJ_LORA_DIM", "4"))
 CASES = [
     Case("CoOp", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
     Case(
@@ -58,6 +60,8 @@ CASES = [
     Case("MaPLe", (), ("TRAINER.MAPLE.PROMPT_DEPTH", "1")),
     Case("PromptSRC", ("TRAINER.PROMPTSRC.GPA_MEAN", "1"), ("TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT", "1")),
     Case("KgCoOp", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
+    Case("MMRL", MMRL),
+    Case("MMRLpp", MMRLPP),
     Case("TCP", ("TRAINER.COOP.N_CTX", "4", "TRAINER.TCP.BLOCK", "1")),
     Case("E2MIM", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
     Case("E2MIM", ("TRAINER.COOP.N_CTX", "4", "TRAINER.E2MIM.CRITIC", "bilinear")),
@@ -66,6 +70,9 @@ CASES = [
     Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4", *DIRECT), ("TRAINER.COOP.CTX_INIT", WORDS)),
     Case("CoOp_DPC", ("TRAINER.COOP.N_CTX", "4", "TRAINER.DPC.HARD_NEGATIVES", "False")),
     Case("KgCoOp_DPC", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
+    Case("MMRL_DPC", MMRL),
+    Case("MMRL_DPC", (*MMRL, *PAPER)),
+    Case("MMRLpp_DPC", MMRLPP),
     Case("TCP_DPC", ("TRAINER.COOP.N_CTX", "4", "TRAINER.TCP.BLOCK", "1")),
     Case("TCP_DPC", ("TRAINER.COOP.N_CTX", "4", "TRAINER.TCP.BLOCK", "1", *PAPER)),
     Case("E2MIM_DPC", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
@@ -313,4 +320,5 @@ def test_every_precision_of_a_gpu_takes_a_step(
     for found in features:
         if found is not None:  # CoCoOp's text features depend on the image
             assert found.dtype == torch.float32
-            torch.testing.assert_close(found.norm(dim=1), torch.ones(len(found)), atol=1e-3, rtol=0)
+            norms = found.unflatten(1, (-1, 32)).norm(dim=2)  # MMRL's images have two features side by side
+            torch.testing.assert_close(norms, torch.ones_like(norms), atol=1e-3, rtol=0)

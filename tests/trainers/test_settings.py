@@ -23,7 +23,11 @@ NAMES = [
     if issubclass(cls := TRAINER_REGISTRY.get(name), CLIPTrainer) and cls.__module__.startswith("trainers")
 ]
 # what fits a method to a CLIP of two blocks
-SMALL = {"TCP": ("TRAINER.TCP.BLOCK", "1")}
+SMALL = {
+    "TCP": ("TRAINER.TCP.BLOCK", "1"),
+    "MMRL": ("TRAINER.TASK", "B2N", "TRAINER.MMRL.REP_LAYERS", "[1, 2]"),
+    "MMRLpp": ("TRAINER.TASK", "B2N", "TRAINER.MMRLpp.REP_LAYERS", "[1, 2]"),
+}
 COOP = ("TRAINER.COOP.PREC", "fp32", "TRAINER.COOP.N_CTX", "4", "TEST.NO_TEST", "True")
 
 
