@@ -104,7 +104,7 @@ class TCP(CoOp):
         return TCPLearner(clip_model, classnames, options, fixed, own.TEMPLATE, own.BLOCK)
 
     def own_losses(self, view: View, logits: Tensor) -> dict[str, Tensor]:
-        """Mean cosine distance of the classes' text features, KgCoOp's loss."""
+        """Mean cosine distance of the classes' text features from the fixed ones."""
         assert view.text_features is not None
         fixed = self.model.prompt_learner.fixed
         fixed = fixed if view.classes is None else fixed[view.classes]
