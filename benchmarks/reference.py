@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clip import CLIP
-from clip.vit import ResidualAttentionBlock
+from clip.vit import ResidualAttentionBlock, token_at
 from trainers.cocoop import CoCoOp, ConditionalLearner
 from trainers.core import PromptLearner, PromptTrainer, TextPrompts
 from trainers.plugins.dpc import DPC
@@ -30,10 +30,10 @@ from trainers.promptsrc import PromptSRC
 
 
 def every_token(block: ResidualAttentionBlock, x: Tensor, causal: bool, read: Tensor | None = None) -> Tensor:
-    """A block that computes all tokens also where only those at ``read`` [N] are used."""
+    """A block that computes all tokens also where only those at ``read`` [N] or [N, R] are used."""
     x = x + block.attn(block.ln_1(x), causal)
     x = x + block.mlp(block.ln_2(x))
-    return x if read is None else x[torch.arange(len(x), device=x.device), read][:, None]
+    return x if read is None else token_at(x, read)
 
 
 class Path77:

@@ -1,6 +1,6 @@
 """CLIP: the frozen model. Towers, tokenizer and weight files; knows nothing of training."""
 
-from clip import arch, eva02, model, resnet, vit
+from clip import arch, eva02, model, resnet, vit, written
 from clip.arch import Architecture
 from clip.families import build_model
 from clip.families.openai import openai_state_dict
@@ -15,14 +15,17 @@ from clip.weights import (
     missing_weights,
     read_state_dict,
 )
+from clip.written import Deep, Written
 
 # The modules whose code decides image features.
-FEATURE_CODE = (arch, vit, eva02, resnet, model)
+FEATURE_CODE = (arch, written, vit, eva02, resnet, model)
 
 __all__ = [
     "CLIP",
     "FEATURE_CODE",
     "Architecture",
+    "Deep",
+    "Written",
     "available_models",
     "build_model",
     "find_weights",

@@ -9,8 +9,6 @@ width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,10 +20,11 @@ from clip.vit import (
     Transformer,
     append_prompts,
     attend,
-    class_token,
+    class_and_last,
     embed_patches,
     token_at,
 )
+from clip.written import Deep
 
 REFERENCE_GRID = 16  # patches a side for which angles are counted in whole patches, in models of any size
 _BASE = 10000.0  # the longest wave is so many times the shortest
@@ -66,8 +65,8 @@ class RotaryEmbedding(nn.Module):
         return f"side={self.side}"
 
     def forward(self, x: Tensor, read: Tensor | None = None) -> Tensor:
-        """Rotate ``x`` [B, H, T, d]; with ``read`` [B], only the token at that position, [B, H, 1, d]."""
-        place = torch.arange(x.shape[2], device=x.device) if read is None else read[:, None, None]
+        """Rotate ``x`` [B, H, T, d]; with ``read`` [B] or [B, R], only those tokens, [B, H, 1 or R, d]."""
+        place = torch.arange(x.shape[2], device=x.device) if read is None else read.reshape(len(x), 1, -1)
         row = place.clamp(max=len(self.cos) - 1)
         even, odd = x[..., 0::2], x[..., 1::2]
         turned = torch.stack([-odd, even], dim=-1).flatten(-2)
@@ -91,7 +90,7 @@ class RotaryAttention(nn.Module):
         return f"heads={self.heads}"
 
     def forward(self, x: Tensor, causal: bool, read: Tensor | None = None) -> Tensor:
-        """[B, T, D] -> [B, T, D]; with ``read`` [B], only the token at that position, [B, 1, D]."""
+        """[B, T, D] -> [B, T, D]; with ``read`` [B] or [B, R], only the tokens there, [B, 1 or R, D]."""
         asked = x if read is None else token_at(x, read)
         q = self.rotary(self._heads(self.q_proj(asked)), read)
         k = self.rotary(self._heads(self.k_proj(x)))
@@ -139,11 +138,18 @@ class EVA02Transformer(nn.Module):
         self.ln_post = LayerNorm(width, eps)
         self.head = nn.Linear(width, arch.embed_dim)
 
-    def forward(
-        self, images: Tensor, prompts: Tensor | None = None, deep_prompts: Sequence[Tensor] = ()
-    ) -> Tensor:
+    def forward(self, images: Tensor, prompts: Tensor | None = None, deep_prompts: Deep = ()) -> Tensor:
         """Images [B, 3, H, W] to [B, E]; for prompts see `clip.vit.append_prompts`."""
+        return self.project(self.tokens(images, prompts, deep_prompts)[:, 0])
+
+    def tokens(
+        self, images: Tensor, prompts: Tensor | None = None, deep_prompts: Deep = (), last: int = 0
+    ) -> Tensor:
+        """The class token and, behind it, the last ``last`` ones, normalised: [B, 1 + last, D]."""
         x = embed_patches(self.conv1(images), self.class_embedding, self.positional_embedding)
         x, at = append_prompts(x, prompts, deep_prompts)
-        x = self.transformer(x, class_token(x), deep_prompts, at)
-        return self.head(self.ln_post(x))
+        return self.ln_post(self.transformer(x, class_and_last(x, last), deep_prompts, at))
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """[..., D] -> [..., E]."""
+        return self.head(tokens)

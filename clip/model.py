@@ -8,8 +8,6 @@ E width of the joint embedding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +16,7 @@ from clip.arch import TEXT_HEAD_WIDTH, Architecture
 from clip.eva02 import EVA02Transformer
 from clip.resnet import ModifiedResNet
 from clip.vit import MLP, Attention, LayerNorm, VisionTransformer, make_transformer
+from clip.written import Deep
 
 
 def make_image_tower(arch: Architecture) -> nn.Module:
@@ -77,15 +76,14 @@ class CLIP(nn.Module):
         """Precision of the towers' matrix products."""
         return self.visual.conv1.weight.dtype  # type: ignore[union-attr, return-value]
 
-    def encode_image(
-        self, images: Tensor, prompts: Tensor | None = None, deep_prompts: Sequence[Tensor] = ()
-    ) -> Tensor:
+    def encode_image(self, images: Tensor, prompts: Tensor | None = None, deep_prompts: Deep = ()) -> Tensor:
         """Image features, not normalised.
 
         Args:
             images: [B, 3, H, W], normalised pixels.
             prompts: [P, D] or [B, P, D], appended behind the patch tokens (ViT only).
-            deep_prompts: entry i replaces the prompt tokens before block i + 1.
+            deep_prompts: entry i replaces the prompt tokens before block i + 1; or, without ``prompts``,
+                by block what is written there behind the patch tokens.
 
         Returns:
             [B, E].
@@ -101,9 +99,20 @@ class CLIP(nn.Module):
             return self.visual(images)
         return self.visual(images, prompts, deep_prompts)
 
-    def encode_embeddings(
-        self, embeddings: Tensor, eot: Tensor, deep_prompts: Sequence[Tensor] = ()
-    ) -> Tensor:
+    def image_tokens(self, images: Tensor, deep_prompts: Deep, last: int) -> Tensor:
+        """What stands behind the image tower's last block, normalised and not yet projected (ViT only).
+
+        Args:
+            images: [B, 3, H, W], normalised pixels.
+            deep_prompts: by block, what is written there behind the patch tokens.
+            last: tokens from the end.
+
+        Returns:
+            [B, 1 + last, D], the class token first; ``visual.project`` leads from it to [B, E].
+        """
+        return self.visual.tokens(images.to(self.dtype), None, deep_prompts, last)  # type: ignore[operator]
+
+    def encode_embeddings(self, embeddings: Tensor, eot: Tensor, deep_prompts: Deep = ()) -> Tensor:
         """Text features of embedded prompts, not normalised.
 
         The text tower is causal, so positions behind the end-of-text token never matter: callers cut
@@ -112,7 +121,8 @@ class CLIP(nn.Module):
         Args:
             embeddings: [C, T, D], without the positional embedding, T <= context length.
             eot: [C], position of the end-of-text token.
-            deep_prompts: entry i ([P, D] or [C, P, D]) replaces tokens 1 .. P before block i + 1.
+            deep_prompts: entry i ([P, D] or [C, P, D]) replaces tokens 1 .. P before block i + 1; or by
+                block what is written from token 1 on.
 
         Returns:
             [C, E].

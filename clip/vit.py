@@ -3,18 +3,19 @@
 Parameters carry the names of OpenAI's state dicts, so weight files load without renaming.
 
 Shape legend: N rows of a batch (B images or C texts), T tokens, P prompt tokens, D width of a tower,
-H attention heads of d channels each, E width of the joint embedding.
+H attention heads of d channels each, R tokens that are read, E width of the joint embedding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clip.arch import Architecture
+from clip.written import Deep, Written
 
 
 class LayerNorm(nn.LayerNorm):
@@ -51,7 +52,7 @@ class Attention(nn.Module):
         return f"heads={self.heads}"
 
     def forward(self, x: Tensor, causal: bool, read: Tensor | None = None) -> Tensor:
-        """[N, T, D] -> [N, T, D]; with ``read`` [N], only the token at that position, [N, 1, D]."""
+        """[N, T, D] -> [N, T, D]; with ``read`` [N] or [N, R], only the tokens there, [N, 1 or R, D]."""
         if read is None:
             q, k, v = self._projections(x, 0, 3)
         else:
@@ -69,18 +70,18 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool, read: Tensor | None) -
     """Scaled dot-product attention with the heads joined again.
 
     Args:
-        q: [N, H, T, d]; with ``read`` [N], the query of the token at that position alone, [N, H, 1, d].
+        q: [N, H, T, d]; with ``read`` [N] or [N, R], the queries of the tokens there alone, [N, H, R, d].
         k, v: [N, H, T, d].
         causal: a token sees those up to itself.
 
     Returns:
-        [N, T, D], or [N, 1, D] with ``read``.
+        [N, T, D], or [N, R, D] with ``read``.
     """
     if read is None:
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     else:
-        seen = torch.arange(k.shape[2], device=k.device) <= read[:, None] if causal else None
-        mask = None if seen is None else seen[:, None, None]  # [N, 1, 1, T]
+        places = read.reshape(len(k), 1, -1, 1)
+        mask = torch.arange(k.shape[2], device=k.device) <= places if causal else None  # [N, 1, R, T]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return mixed.transpose(1, 2).flatten(2)
 
@@ -114,7 +115,7 @@ class ResidualAttentionBlock(nn.Module):
         self.ln_2 = LayerNorm(width, eps)
 
     def forward(self, x: Tensor, causal: bool, read: Tensor | None = None) -> Tensor:
-        """[N, T, D] -> [N, T, D]; with ``read`` [N], only the token at that position, [N, 1, D]."""
+        """[N, T, D] -> [N, T, D]; with ``read`` [N] or [N, R], only the tokens there, [N, 1 or R, D]."""
         kept = x if read is None else token_at(x, read)
         x = kept + self.attn(self.ln_1(x), causal, read)
         return x + self.mlp(self.ln_2(x))
@@ -123,10 +124,12 @@ class ResidualAttentionBlock(nn.Module):
 class Transformer(nn.Module):
     """A stack of pre-norm blocks, [N, T, D] -> [N, D], into which deep prompts can be written.
 
-    Of its output only the token at position ``read`` ([N]) is used, so the last block computes no other.
+    Of its output only the token at position ``read`` ([N]) is used, so the last block computes no other; with
+    [N, R], R tokens are: [N, R, D]. Negative positions are counted from the end.
 
     ``deep_prompts[i]`` ([P, D] or [N, P, D]) replaces the P tokens from position ``at`` on before
-    block i + 1; ``at`` may be negative, counted from the end. Blocks without an entry run unchanged.
+    block i + 1; ``at`` may be negative, counted from the end. Blocks without an entry run unchanged. A
+    mapping says by block, from 0, what is `Written` there.
 
     Raises:
         ValueError: more deep prompts than blocks to take them, or one that reaches beyond the last token.
@@ -142,17 +145,28 @@ class Transformer(nn.Module):
             assert isinstance(block, ResidualAttentionBlock)
             yield block
 
-    def forward(self, x: Tensor, read: Tensor, deep_prompts: Sequence[Tensor] = (), at: int = 0) -> Tensor:
+    def forward(self, x: Tensor, read: Tensor, deep_prompts: Deep = (), at: int = 0) -> Tensor:
+        by_block = self._by_block(deep_prompts)
+        for i, block in enumerate(self.blocks()):
+            if i in by_block:
+                x, read = by_block[i].into(x, read, at)
+            x = block(x, self.causal, read % x.shape[1] if i == self.layers - 1 else None)
+        return x if read.dim() == 2 else x[:, 0]
+
+    def _by_block(self, deep_prompts: Deep) -> Mapping[int, Written]:
+        if isinstance(deep_prompts, Mapping):
+            if deep_prompts and not 0 <= min(deep_prompts) <= max(deep_prompts) < self.layers:
+                raise ValueError(
+                    f"deep prompts for blocks {sorted(deep_prompts)}, counted from 0, but there are "
+                    f"{self.layers} blocks"
+                )
+            return deep_prompts
         if deep_prompts and len(deep_prompts) >= self.layers:
             raise ValueError(
                 f"{len(deep_prompts)} deep prompts for {self.layers} blocks: the first block takes none, "
                 f"so there is room for {self.layers - 1}"
             )
-        for i, block in enumerate(self.blocks()):
-            if 1 <= i <= len(deep_prompts):
-                x = _replace_tokens(x, deep_prompts[i - 1], at)
-            x = block(x, self.causal, read if i == self.layers - 1 else None)
-        return x[:, 0]
+        return {i: Written(prompt) for i, prompt in enumerate(deep_prompts, 1)}
 
 
 def make_transformer(
@@ -169,28 +183,16 @@ def make_transformer(
 
 
 def token_at(x: Tensor, position: Tensor) -> Tensor:
-    """The token of each row of ``x`` ([N, T, D]) at its position ([N]): [N, 1, D]."""
-    return x[torch.arange(len(x), device=x.device), position][:, None]
+    """The tokens of each row of ``x`` ([N, T, D]) at its positions ([N] or [N, R]): [N, 1 or R, D]."""
+    return x[torch.arange(len(x), device=x.device)[:, None], position.reshape(len(x), -1)]
 
 
-def _replace_tokens(x: Tensor, prompt: Tensor, at: int) -> Tensor:
-    """Write ``prompt`` ([P, D] or [N, P, D]) over the tokens of ``x`` ([N, T, D]) from position ``at`` on."""
-    start = at % x.shape[1]
-    end = start + prompt.shape[-2]
-    if end > x.shape[1]:
-        raise ValueError(
-            f"a deep prompt of {prompt.shape[-2]} tokens does not fit behind token {start} of {x.shape[1]}"
-        )
-    prompt = prompt.to(x.dtype).expand(x.shape[0], -1, -1)
-    return torch.cat([x[:, :start], prompt, x[:, end:]], dim=1)
-
-
-def append_prompts(x: Tensor, prompts: Tensor | None, deep_prompts: Sequence[Tensor]) -> tuple[Tensor, int]:
+def append_prompts(x: Tensor, prompts: Tensor | None, deep_prompts: Deep) -> tuple[Tensor, int]:
     """Visual prompts behind the tokens of ``x`` [B, T, D], and where deep ones replace them.
 
     Args:
         prompts: [P, D] or [B, P, D]; None for none.
-        deep_prompts: each of the same length P.
+        deep_prompts: each of the same length P; by block, they may themselves be inserted behind the tokens.
 
     Returns:
         [B, T + P, D], and the position of the first prompt, counted from the end (0 without prompts).
@@ -198,6 +200,9 @@ def append_prompts(x: Tensor, prompts: Tensor | None, deep_prompts: Sequence[Ten
     Raises:
         ValueError: deep prompts without ``prompts`` to replace, or of another length.
     """
+    if isinstance(deep_prompts, Mapping):
+        assert prompts is None
+        return x, -next((written.tokens.shape[-2] for written in deep_prompts.values()), 0)
     if prompts is None:
         if deep_prompts:
             raise ValueError("deep visual prompts replace prompts of the input: give these too")
@@ -230,14 +235,21 @@ class VisionTransformer(nn.Module):
         self.ln_post = LayerNorm(width, arch.vision_norm_eps)
         self.proj = nn.Parameter(scale * torch.randn(width, arch.embed_dim))
 
-    def forward(
-        self, images: Tensor, prompts: Tensor | None = None, deep_prompts: Sequence[Tensor] = ()
-    ) -> Tensor:
+    def forward(self, images: Tensor, prompts: Tensor | None = None, deep_prompts: Deep = ()) -> Tensor:
         """Images [B, 3, H, W] to [B, E]; for prompts see `append_prompts`."""
+        return self.project(self.tokens(images, prompts, deep_prompts)[:, 0])
+
+    def tokens(
+        self, images: Tensor, prompts: Tensor | None = None, deep_prompts: Deep = (), last: int = 0
+    ) -> Tensor:
+        """The class token and, behind it, the last ``last`` ones, normalised: [B, 1 + last, D]."""
         x = embed_patches(self.conv1(images), self.class_embedding, self.positional_embedding)
         x, at = append_prompts(x, prompts, deep_prompts)
-        x = self.transformer(self.ln_pre(x), class_token(x), deep_prompts, at)
-        return self.ln_post(x) @ self.proj
+        return self.ln_post(self.transformer(self.ln_pre(x), class_and_last(x, last), deep_prompts, at))
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """[..., D] -> [..., E]."""
+        return tokens @ self.proj
 
 
 def embed_patches(patches: Tensor, class_embedding: Tensor, positional_embedding: Tensor) -> Tensor:
@@ -247,6 +259,6 @@ def embed_patches(patches: Tensor, class_embedding: Tensor, positional_embedding
     return torch.cat([cls, x], dim=1) + positional_embedding.to(x.dtype)
 
 
-def class_token(x: Tensor) -> Tensor:
-    """Position of the class token in each row of ``x`` [B, T, D]: zeros [B]."""
-    return torch.zeros(len(x), dtype=torch.long, device=x.device)
+def class_and_last(x: Tensor, last: int) -> Tensor:
+    """Positions of the class token and of the last ones in each row of ``x`` [B, T, D]: [B, 1 + last]."""
+    return torch.arange(-last, 1, device=x.device).roll(1).expand(len(x), -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -110,7 +111,7 @@ def methods() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of configs/protocols.txt."""
+    """A line of configs/protocols.txt; ``for_dpc``: its settings are those of DPC on the method, too."""
 
     preset: str
     protocol: str
@@ -120,6 +121,7 @@ class Line:
     cfg: str
     dpc: str
     settings: tuple[str, ...]
+    for_dpc: bool = False
 
     def fits(self, preset: str, protocol: str, method: str, data: DataSet, shots: int) -> bool:
         name = "" if data.path else data.name  # one of the user's own is nobody's, whatever its name
@@ -131,10 +133,11 @@ class Line:
 
 def read_lines() -> Iterator[Line]:
     for line in (CONFIGS / "protocols.txt").read_text(encoding="utf-8").splitlines():
-        words = line.split()
-        if words and not words[0].startswith("#"):
+        words = [] if line.startswith("#") else shlex.split(line)
+        if words:
             preset, protocol, method, sets, shots, cfg, dpc, *settings = words
-            yield Line(preset, protocol, method, sets, shots, cfg, dpc, tuple(settings))
+            method, _, plugin = method.partition("+")
+            yield Line(preset, protocol, method, sets, shots, cfg, dpc, tuple(settings), plugin == "dpc")
 
 
 @dataclass(frozen=True)
@@ -154,12 +157,15 @@ class Protocol:
         real = [name for name in names_in(f"trainers/{trainer}") if name != "demo"] if trainer else []
         return real[0] if len(real) == 1 else ""
 
-    def settings(self, method: str, data: DataSet, shots: int, cfg: str) -> tuple[str, ...]:
-        """KEY VALUE words that the protocol has for a run of ``method`` with ``cfg``."""
+    def settings(
+        self, method: str, data: DataSet, shots: int, cfg: str, plugin: bool = False
+    ) -> tuple[str, ...]:
+        """KEY VALUE words that the protocol has for a run of ``method``, or of DPC on it, with ``cfg``."""
+        said: dict[str, str] = {}
         for line in self._fitting(method, data, shots):
-            if line.settings and line.cfg in ("-", cfg):
-                return line.settings
-        return ()
+            if line.cfg in ("-", cfg) and (line.for_dpc or not plugin):
+                said = {**dict(zip(line.settings[::2], line.settings[1::2], strict=True)), **said}
+        return tuple(word for pair in said.items() for word in pair)
 
     def backbones(self) -> list[str]:
         """The methods that DPC builds on."""

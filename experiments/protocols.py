@@ -108,7 +108,9 @@ class Builder:
         label = label if reading == "paper" else f"{label}-{reading}"
         options = self._teacher_words(learner.needs[0]) if backbone == "promptkd" else ()
         options += ("TRAINER.DPC.BACKBONE_DIR", str(learner.folder), "TRAINER.DPC.VARIANT", reading)
-        return self._train(trainer, cfg, label, place, seed, (*options, *self.wishes.dpc_options), (learner,))
+        options += self.wishes.dpc_options
+        said = self.protocol.settings(backbone, place.data, place.shots, cfg, plugin=True)
+        return self._train(trainer, cfg, label, place, seed, options, (learner,), said)
 
     def _train(
         self,
@@ -153,10 +155,20 @@ class Builder:
         label = training.folder.parent.name.split("-from-")[0]
         label += from_source(source) if source else ""
         folder = self._folder(part, data, training.shots, training.trainer, label, training.seed)
+        said = self._said_of(training, data)
+        options = (*training.options[: len(training.options) - len(training.said)], *said)
         return replace(
             training, folder=folder, data=data, classes=classes, needs=(*training.needs, training),
-            tests=training, trains=False, epoch=self.wishes.epoch,
+            tests=training, trains=False, epoch=self.wishes.epoch, options=options, said=said,
         )  # fmt: skip
+
+    def _said_of(self, training: Run, data: DataSet) -> tuple[str, ...]:
+        """What the protocol has for a training's prompts on ``data``."""
+        if data == training.data:
+            return training.said
+        learner = training.trainer.removesuffix("_DPC")
+        plugin = learner != training.trainer
+        return self.protocol.settings(learner.lower(), data, training.shots, training.cfg, plugin)
 
     def zero_shot(self, part: str, data: DataSet, classes: str, seed: int, shots: int) -> Run:
         """The test of zero-shot CLIP, which needs no training."""

@@ -142,8 +142,11 @@ def pairs_of(words: tuple[str, ...]) -> dict[str, str]:
 
 
 def is_key(word: str) -> bool:
-    head, _, rest = word.partition(".")
-    return word == "SEED" or (bool(rest) and head.isupper() and word.upper() == word and " " not in word)
+    head, *groups = word.split(".")
+    if not groups:
+        return word in ("SEED", "TASK")
+    # a group may be called as a trainer is: TRAINER.MMRLpp.BETA
+    return head.isupper() and groups[-1].upper() == groups[-1] != "" and all(map(str.isidentifier, groups))
 
 
 def _digest(path: Path) -> str:

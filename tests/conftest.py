@@ -153,10 +153,10 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def golden_clip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
-    """Weights files of the golden CLIPs, by name: "b16" and "l14"."""
+    """Weights files of the golden CLIPs, by name: "b16", "l14", and "b16t12" with 12 text blocks."""
     folder = tmp_path_factory.mktemp("golden_clip")
     files = {name: folder / f"public-{name}.pt" for name in recipe.SIZES}
     for name, path in files.items():
         torch.save(recipe.tiny_clip(name), path)
     yield files
-    shutil.rmtree(folder)  # 600 MB
+    shutil.rmtree(folder)  # 1 GB

@@ -9,7 +9,7 @@ from typing import Any
 
 from yacs.config import CfgNode as CN
 
-from dassl.engine import TRAINER_REGISTRY
+from dassl.engine import TRAINER_REGISTRY, TrainerX
 from trainers import (  # noqa: F401
     cocoop,
     contcoop,
@@ -19,8 +19,11 @@ from trainers import (  # noqa: F401
     ivlp,
     kgcoop,
     maple,
+    mmrl,
+    mmrlpp,
     promptkd,
     promptsrc,
+    tcp,
     vpt,
     zsclip,
 )
@@ -29,6 +32,7 @@ from trainers.core.clip_trainer import options_of
 from trainers.plugins import on_top
 from trainers.plugins.dept import DePT, obstacle
 from trainers.plugins.dpc import DPC
+from trainers.plugins.dpc.anywhere import with_dpc
 
 for _name in TRAINER_REGISTRY.registered_names():
     _method = TRAINER_REGISTRY.get(_name)
@@ -36,8 +40,14 @@ for _name in TRAINER_REGISTRY.registered_names():
         on_top(DPC, _method)
         if not obstacle(_method):
             on_top(DePT, _method)
+
+
+def _dpc_on(trainer: type[TrainerX]) -> type[TrainerX]:
+    return on_top(DPC, trainer) if issubclass(trainer, PromptTrainer) else with_dpc(trainer)
+
+
 # Of a stack that nobody has listed, the plug-in says whether it goes.
-TRAINER_REGISTRY.derive("_DPC", partial(on_top, DPC))
+TRAINER_REGISTRY.derive("_DPC", _dpc_on)
 TRAINER_REGISTRY.derive("_DePT", partial(on_top, DePT))
 
 

@@ -69,6 +69,7 @@ SETTINGS = {
     "SPLE.INFER_NONREPEAT": Alias(reason=_UNREAD),
     "SPLE.LOSS_KD_WEIGHT": Alias(reason=_UNREAD),
     "SPLE.KD_INFER": Alias(reason=_UNREAD),
+    "TASK": Alias("TRAINER.TASK"),
     "TRAINER.PROMPTKD.PROJECT_LAYER": Alias(reason=_UNREAD),
     "TRAINER.PROMPTKD.CE_WEIGHT": Alias(reason=_UNREAD),
     "TRAINER.LINEAR_PROBE.WEIGHT": Alias("TRAINER.DEPT.WEIGHT"),
@@ -135,10 +136,12 @@ class Door:
 
     def end(self, cfg: CN) -> None:
         """Settle what depends on several settings, once all are merged."""
+        epoch = self.seen.get("SPLE.BACK_CKPT_EPOCH")
+        if self.trainer != "StackSPLE_PromptKD" or epoch is None:
+            return
         dpc = cfg.TRAINER.DPC
         best = os.path.join(dpc.BACKBONE_DIR, "VLPromptLearner", "model-best.pth.tar")
-        epoch = self.seen.get("SPLE.BACK_CKPT_EPOCH")
-        if self.trainer == "StackSPLE_PromptKD" and epoch is not None and os.path.isfile(best):
+        if os.path.isfile(best):
             logger.info("SPLE.BACK_CKPT_EPOCH %s gives way to %s, as there", epoch, best)
             dpc.BACKBONE_EPOCH = None
 

@@ -18,15 +18,19 @@ logger = logging.getLogger(__name__)
 
 
 class CoOpLearner(PromptLearner):
-    """``ctx``: [M, D], or [C, M, D] with a context of its own for each class (CSC)."""
+    """``ctx``: [M, D], or [C, M, D] with a context of its own for each class (CSC).
 
-    def __init__(self, clip: CLIP, classnames: Sequence[str], options: CN) -> None:
+    Args:
+        template: what stands behind the context, with {} for the name.
+    """
+
+    def __init__(self, clip: CLIP, classnames: Sequence[str], options: CN, template: str = "{}.") -> None:
         super().__init__()
         text = options.CTX_INIT.replace("_", " ")
         length = len(text.split()) if text else options.N_CTX
         text, ctx = starting_context(clip, text, length, len(classnames) if options.CSC else None)
         self.ctx = nn.Parameter(ctx)
-        self.prompts = ContextPrompts(clip, classnames, text, length, options.CLASS_TOKEN_POSITION)
+        self.prompts = ContextPrompts(clip, classnames, text, length, options.CLASS_TOKEN_POSITION, template)
 
     def text_prompts(self, classes: Tensor | None = None) -> TextPrompts:
         return self.prompts(self.ctx, classes)

@@ -100,6 +100,7 @@ _C.OPTIM.SGD_NESTEROV = False  # sgd: Nesterov momentum
 _C.OPTIM.RMSPROP_ALPHA = 0.99  # rmsprop: smoothing of the squared gradient
 _C.OPTIM.ADAM_BETA1 = 0.9  # adam, amsgrad, adamw, radam: decay of the mean gradient
 _C.OPTIM.ADAM_BETA2 = 0.999  # adam, amsgrad, adamw, radam: decay of the mean squared gradient
+_C.OPTIM.ADAM_EPS = 1e-8  # adam, amsgrad, adamw, radam: added to the root of the mean squared gradient
 _C.OPTIM.STAGED_LR = False  # a smaller learning rate for all layers but NEW_LAYERS
 _C.OPTIM.NEW_LAYERS = ()  # staged learning rate: names of the layers that get the full LR
 _C.OPTIM.BASE_LR_MULT = 0.1  # staged learning rate: factor on LR for all other layers

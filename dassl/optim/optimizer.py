@@ -43,7 +43,10 @@ def build_optimizer(
             param_groups = model.parameters() if isinstance(model, nn.Module) else model
 
     common: dict[str, Any] = {"lr": optim_cfg.LR, "weight_decay": optim_cfg.WEIGHT_DECAY}
-    betas = (optim_cfg.ADAM_BETA1, optim_cfg.ADAM_BETA2)
+    adam: dict[str, Any] = {
+        "betas": (optim_cfg.ADAM_BETA1, optim_cfg.ADAM_BETA2),
+        "eps": optim_cfg.ADAM_EPS,
+    }
     match optim_cfg.NAME:
         case "sgd":
             return torch.optim.SGD(
@@ -54,15 +57,15 @@ def build_optimizer(
                 **common,
             )
         case "adamw":
-            return torch.optim.AdamW(param_groups, betas=betas, **common)
+            return torch.optim.AdamW(param_groups, **adam, **common)
         case "radam":
-            return RAdam(param_groups, betas=betas, **common)
+            return RAdam(param_groups, **adam, **common)
         case "rmsprop":
             return torch.optim.RMSprop(
                 param_groups, momentum=optim_cfg.MOMENTUM, alpha=optim_cfg.RMSPROP_ALPHA, **common
             )
         case name:
-            return torch.optim.Adam(param_groups, betas=betas, amsgrad=name == "amsgrad", **common)
+            return torch.optim.Adam(param_groups, **adam, amsgrad=name == "amsgrad", **common)
 
 
 def _staged_groups(model: nn.Module | Iterable[Any], optim_cfg: CfgNode) -> list[dict[str, Any]]:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clip import CLIP, Architecture, set_precision, tokenize
+from clip import CLIP, Architecture, Written, set_precision, tokenize
 from tests.conftest import TINY
 
 TEXTS = ["a photo of a dog.", "one", "a rather long text about a bird of paradise on a tree."]
@@ -111,3 +114,48 @@ def test_resnet_tower_has_the_published_keys_and_shapes() -> None:
     ):  # fmt: skip
         assert key in state
     assert model.encode_image(torch.randn(2, 3, 64, 64)).shape == (2, 32)
+
+
+def test_tokens_may_be_written_before_any_block_in_part_or_between_others(tiny_clip: CLIP) -> None:
+    tokens = tokenize(["a forest", "a river or lake"])
+    eot, new, later = tokens.argmax(dim=1), torch.randn(2, 64), torch.randn(2, 2, 64)
+    embeddings = tiny_clip.token_embedding(tokens[:, :10])
+    edits = {0: Written(new, inserted=True), 1: Written(later, share=0.25)}
+
+    x = embeddings + tiny_clip.positional_embedding[:10]
+    x = torch.cat([x[:, :1], new.expand(2, -1, -1), x[:, 1:]], dim=1)  # now of 12 tokens
+    first, second = tiny_clip.transformer.resblocks
+    x = first(x, True)
+    x[:, 1:3] = 0.25 * later + 0.75 * x[:, 1:3]
+    x = tiny_clip.ln_final(second(x, True))[torch.arange(2), eot + 2] @ tiny_clip.text_projection
+    torch.testing.assert_close(tiny_clip.encode_embeddings(embeddings, eot, edits), x, atol=1e-5, rtol=1e-5)
+
+
+def test_tokens_written_behind_the_patches_are_read_with_the_class_token(tiny_clip: CLIP) -> None:
+    images, new, tower = torch.randn(2, 3, 32, 32), torch.randn(3, 64), tiny_clip.visual
+    read = tiny_clip.image_tokens(images, {1: Written(new, inserted=True)}, last=3)
+    assert read.shape == (2, 4, 64)
+
+    x = tower.conv1(images).flatten(2).transpose(1, 2)
+    x = torch.cat([tower.class_embedding.expand(2, 1, -1), x], dim=1) + tower.positional_embedding
+    x = tower.transformer.resblocks[0](tower.ln_pre(x), False)
+    # as good as right behind the class token: nothing here depends on the order
+    x = torch.cat([x[:, :1], new.expand(2, -1, -1), x[:, 1:]], dim=1)
+    x = tower.ln_post(tower.transformer.resblocks[1](x, False))
+    torch.testing.assert_close(read, x[:, :4], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        tiny_clip.encode_image(images, None, {1: Written(new, inserted=True)}), x[:, 0] @ tower.proj
+    )
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ({2: Written(torch.zeros(1, 64))}, r"deep prompts for blocks \[2\], counted from 0, but there are 2"),
+        ({1: Written(torch.zeros(10, 64))}, "a deep prompt of 10 tokens does not fit behind token 1 of 10"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(tiny_clip: CLIP, edits: Any, message: str) -> None:
+    tokens = tokenize("a forest")[:, :10]
+    with pytest.raises(ValueError, match=message):
+        tiny_clip.encode_embeddings(tiny_clip.token_embedding(tokens), tokens.argmax(dim=1), edits)

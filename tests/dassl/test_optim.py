@@ -224,3 +224,12 @@ def test_idle_settings_warn(caplog):
         build_optimizer(nn.Linear(1, 1), optim_cfg(NEW_LAYERS=("film",)))
         build_lr_scheduler(build_optimizer(nn.Linear(1, 1), optim_cfg()), optim_cfg(STEPSIZE=(5,)))
     assert "NEW_LAYERS" in caplog.text and "STEPSIZE" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["adam", "amsgrad", "adamw", "radam"])
+def test_eps_of_the_adams_is_a_setting(name):
+    weight = nn.Parameter(torch.zeros(1))
+    [group] = build_optimizer([weight], optim_cfg(NAME=name, ADAM_EPS=1e-3)).param_groups
+    assert group["eps"] == 1e-3
+    [group] = build_optimizer([weight], optim_cfg(NAME=name)).param_groups
+    assert group["eps"] == 1e-8

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from experiments.catalogue import DataSet, Protocol, expand
 from experiments.plan import Plan
 from experiments.protocols import Wishes, base2new, few_shot, paper, xd
-from experiments.run import how_words, pairs_of
+from experiments.run import Run, how_words, pairs_of
 from experiments.state import Kind, write_settings
 from tests.conftest import ROOT
 
@@ -173,6 +174,37 @@ def test_an_own_set_is_nobodys_row_whatever_its_name(tmp_path: Path) -> None:
     assert protocol.settings("promptkd", own, 0, "any") == ("TRAINER.PROMPTKD.KD_WEIGHT", "1000.0")
 
 
+def options_of(runs: Iterable[Run], trainer: str) -> list[tuple[str, str, dict[str, str]]]:
+    return [(run.data.name, run.classes, pairs_of(run.options)) for run in runs if run.trainer == trainer]
+
+
+def test_what_a_data_set_has_of_its_own_holds_for_dpc_where_the_line_says_so(tmp_path: Path) -> None:
+    wishes, eurosat = Wishes(output=tmp_path, preset="own"), {
+        "TRAINER.TASK": "B2N", "TRAINER.MMRL.REG_WEIGHT": "0.01", "TRAINER.MMRL.REP_DIM": "2048",
+    }  # fmt: skip
+    runs = list(base2new([EUROSAT], ["mmrl"], ["released"], [1], wishes))
+    for trainer in ("MMRL", "MMRL_DPC"):
+        told = options_of(runs, trainer)
+        assert [classes for _, classes, _ in told] == ["base", "new"]
+        assert all(eurosat.items() <= options.items() for _, _, options in told)
+    runs = list(base2new([DataSet("sun397")], ["tcp"], ["released"], [1], wishes))
+    assert all(options == {"OPTIM.MAX_EPOCH": "25"} for _, _, options in options_of(runs, "TCP"))
+    assert all("OPTIM.MAX_EPOCH" not in options for _, _, options in options_of(runs, "TCP_DPC"))
+
+
+def test_a_test_on_another_data_set_has_that_ones_settings(tmp_path: Path) -> None:
+    wishes, targets = Wishes(output=tmp_path, preset="own"), [DataSet("dtd"), EUROSAT]
+    runs = list(xd(DataSet("imagenet"), targets, ["mmrlpp"], ["released"], [1], wishes))
+    for trainer in ("MMRLpp", "MMRLpp_DPC"):
+        told = {name: options for name, _, options in options_of(runs, trainer)}
+        betas = {name: options["TRAINER.MMRLpp.BETA"] for name, options in told.items()}
+        assert betas == {"imagenet": "0.9", "dtd": "0.5", "eurosat": "0.3"}
+        assert {options["TRAINER.TASK"] for options in told.values()} == {"CD"}
+    runs = list(xd(DataSet("imagenet"), targets, ["tcp"], [], [1], wishes))
+    words = {name: options.get("TRAINER.TCP.TEMPLATE") for name, _, options in options_of(runs, "TCP")}
+    assert words == {"imagenet": None, "dtd": "{} texture.", "eurosat": None}
+
+
 def test_groups_of_data_sets(tmp_path: Path) -> None:
     assert len(expand(["all11"], tmp_path)) == 11 and len(expand(["targets", "shifted"], tmp_path)) == 14
     with pytest.raises(ValueError, match="two data sets are called dtd"):
@@ -187,6 +219,11 @@ def test_groups_of_data_sets(tmp_path: Path) -> None:
         ("OPTIM.LR 0.1 INPUT.SIZE (64, 64)", {"OPTIM.LR": "0.1", "INPUT.SIZE": "(64, 64)"}),
         ("TRAINER.COOP.CTX_INIT a photo of a SEED 3", {"TRAINER.COOP.CTX_INIT": "a photo of a", "SEED": "3"}),
         ("DATASET.DIR /My Images/a.b", {"DATASET.DIR": "/My Images/a.b"}),
+        ("TRAINER.MMRLpp.BETA 0.9 TASK FS", {"TRAINER.MMRLpp.BETA": "0.9", "TASK": "FS"}),
+        (
+            "DATASET.TEMPLATE a photo of a {}. TRAINER.TCP.TEMPLATE {}, a type of pet.",
+            {"DATASET.TEMPLATE": "a photo of a {}.", "TRAINER.TCP.TEMPLATE": "{}, a type of pet."},
+        ),
     ],
 )
 def test_a_value_may_hold_blanks(words: str, pairs: dict[str, str]) -> None:

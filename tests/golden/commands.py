@@ -57,9 +57,11 @@ def arguments(
             flags[at] = str(checkpoints(flags[at]))
 
     ours = dict(zip(options[::2], options[1::2], strict=True))
-    ours["MODEL.BACKBONE.PATH"] = str(weights["l14" if "ViT-L/14" in flags else "b16"])
+    trainer = flags[flags.index("--trainer") + 1]
+    clip = "b16t12" if trainer == "TCP" else "l14" if "ViT-L/14" in flags else "b16"
+    ours["MODEL.BACKBONE.PATH"] = str(weights[clip])
     ours["TEST.SAVE_LOGITS"] = "True"
-    if flags[flags.index("--trainer") + 1].endswith("PromptKD"):
+    if trainer.endswith("PromptKD"):
         ours["TRAINER.PROMPTKD.TEACHER_PATH"] = str(weights["l14"])
         ours["TRAINER.PROMPTKD.TEACHER_DIR"] = str(checkpoints("teacher"))
     return [*flags, "--output-dir", str(output), *(word for pair in ours.items() for word in pair)]

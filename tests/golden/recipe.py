@@ -27,9 +27,14 @@ class Size(NamedTuple):
     vision: int
     text: int
     joint: int
+    text_blocks: int = BLOCKS
 
 
-SIZES = {"b16": Size(1, 768, 512, 512), "l14": Size(2, 1024, 768, 768)}
+SIZES = {
+    "b16": Size(1, 768, 512, 512),
+    "l14": Size(2, 1024, 768, 768),
+    "b16t12": Size(3, 768, 512, 512, text_blocks=12),
+}
 
 # How a checkpoint's tensor is spread about 0, by its name; the first pattern that fits counts.
 SPREADS = (
@@ -37,6 +42,7 @@ SPREADS = (
     (r"(^|\.)VPT$|image_encoder.*\.VPT_shallow$", 0.3),
     (r"(^|\.)(ctx|VPT_shallow)$|compound_prompts_text", 0.04),
     (r"running_mean$", 0.1),
+    (r"compound_rep_tokens$", 0.3),
 )
 
 
@@ -54,9 +60,9 @@ def _norm(name: str, width: int) -> Iterator[tuple[str, tuple[int, ...], float]]
     yield f"{name}.bias", (width,), 0.05
 
 
-def _tower(prefix: str, width: int) -> Iterator[tuple[str, tuple[int, ...], float]]:
-    into = 2.0 * width**-0.5 * (2 * BLOCKS) ** -0.5  # what is added to the residual stream
-    for i in range(BLOCKS):
+def _tower(prefix: str, width: int, blocks: int) -> Iterator[tuple[str, tuple[int, ...], float]]:
+    into = 2.0 * width**-0.5 * (2 * blocks) ** -0.5  # what is added to the residual stream
+    for i in range(blocks):
         block = f"{prefix}transformer.resblocks.{i}"
         yield from _norm(f"{block}.ln_1", width)
         yield f"{block}.attn.in_proj_weight", (3 * width, width), 1.5 * width**-0.5
@@ -78,11 +84,11 @@ def _tensors(size: Size) -> Iterator[tuple[str, tuple[int, ...], float]]:
     yield "visual.conv1.weight", (size.vision, 3, PATCH, PATCH), (3 * PATCH**2) ** -0.5
     yield "visual.proj", (size.vision, size.joint), vision
     yield from _norm("visual.ln_pre", size.vision)
-    yield from _tower("visual.", size.vision)
+    yield from _tower("visual.", size.vision, BLOCKS)
     yield from _norm("visual.ln_post", size.vision)
     yield "token_embedding.weight", (VOCABULARY, size.text), 0.02
     yield "positional_embedding", (TOKENS, size.text), 0.01
-    yield from _tower("", size.text)
+    yield from _tower("", size.text, size.text_blocks)
     yield from _norm("ln_final", size.text)
     yield "text_projection", (size.text, size.joint), text
 
@@ -109,6 +115,8 @@ def learned(tag: str, name: str, shape: tuple[int, ...]) -> Tensor:
     for pattern, spread in SPREADS:
         if re.search(pattern, name):
             return single(spread * z)
+    if re.search(r"\.(proj_rep|[AB])$", name):  # a matrix that rows are multiplied by
+        return single(z * float(shape[0]) ** -0.5)
     assert name.endswith(".weight"), name  # of a linear layer
     return single(z * float(math.prod(shape[1:])) ** -0.5)
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import train
 from tests.golden.commands import assert_logits, load, run
 
 RECORDS = {
@@ -21,6 +23,9 @@ RECORDS = {
     "coop_csc16_base": ("base",),
     "coop_csc4_all_middle": ("all",),
     "kgcoop": ("base", "new"),
+    "tcp": ("base", "new", "all"),
+    "mmrl": ("base", "new", "all"),
+    "mmrlpp": ("base", "new", "all"),
     "cocoop": ("base", "new"),
     "vpt": ("base", "new"),
     "ivlp": ("base", "new"),
@@ -46,6 +51,38 @@ def test_logits(
     entry, record = load(golden, f"eval/{name}")
     run(translated(entry["command"][classes]))
     assert_logits(tmp_path, record, classes)
+
+
+@pytest.mark.parametrize("name", ["mmrl", "mmrlpp"])
+@pytest.mark.parametrize("classes", ["base", "new", "all"])
+def test_logits_of_either_feature_of_mmrl(
+    golden: Path, translated: Callable[[str], list[str]], name: str, classes: str
+) -> None:
+    entry, record = load(golden, f"eval/{name}_parts")
+    args = train.parse_arguments(translated(entry["command"][classes]))
+    trainer = train.build_trainer(train.setup_cfg(args))
+    trainer.load_model(args.model_dir, args.load_epoch)
+    trainer.start_test("test")
+    with torch.no_grad():
+        batches = [trainer.parse_batch_test(batch)[0] for batch in trainer.test_loader]
+        features = torch.cat([trainer.model.image_features(images) for images in batches])
+        text = trainer.model.text_features()
+        of_class, of_rep = (trainer.model.logits(part, text) for part in features.chunk(2, dim=1))
+        parts = {"class": of_class, "rep": of_rep, "fusion": trainer.model.class_logits(features, text, None)}
+    for part, logits in parts.items():
+        np.testing.assert_allclose(logits, record[f"{classes}_{part}_logits"], rtol=0, atol=2e-4)
+
+
+def test_what_tcp_makes_of_new_names(golden: Path, translated: Callable[[str], list[str]]) -> None:
+    entry, record = load(golden, "eval/tcp_parts")
+    args = train.parse_arguments(translated(entry["command"]["new"]))
+    trainer = train.build_trainer(train.setup_cfg(args))
+    trainer.load_model(args.model_dir, args.load_epoch)
+    learner = trainer.model.prompt_learner
+    fixed, prompts = record["new_fixed_text_features"], record["new_class_prompts"]
+    np.testing.assert_allclose(learner.fixed, fixed, rtol=1e-4, atol=2e-5)
+    with torch.no_grad():
+        np.testing.assert_allclose(learner.class_prompts(), prompts, rtol=1e-4, atol=2e-5)
 
 
 DPC_RECORDS = {

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
 import train
+from dassl.engine import TRAINER_REGISTRY
 from tests.scripts.checkout import REPOSITORY, WRAPPER, value
 
 
@@ -145,7 +148,7 @@ def test_every_method_has_its_scripts():
 
 def lines() -> list[list[str]]:
     text = (REPOSITORY / "configs/protocols.txt").read_text()
-    return [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
+    return [shlex.split(line) for line in text.splitlines() if line.strip() and line[0] != "#"]
 
 
 def test_the_data_beside_the_protocols_names_what_there_is():
@@ -154,7 +157,10 @@ def test_the_data_beside_the_protocols_names_what_there_is():
     folders |= {"zsclip": folders["zeroshotclip"], "teacher": folders["promptsrc"]}
     cfg = train.default_cfg()
     for preset, protocol, method, sets, shots, name, dpc, *settings in lines():
-        assert preset in ("own", "dpc", "*") and protocol in ("base2new", "xd", "few_shot", "*")
+        assert preset in ("own", "dpc", "*")
+        assert protocol == "*" or set(protocol.split(",")) <= {"base2new", "xd", "few_shot"}
+        method, _, plugin = method.partition("+")
+        assert plugin in ("", "dpc")
         for word in () if sets == "*" else sets.split(","):
             assert (REPOSITORY / f"configs/datasets/{word}.yaml").is_file()
         assert shots == "*" or all(word.isdigit() for word in shots.split(","))
@@ -162,7 +168,8 @@ def test_the_data_beside_the_protocols_names_what_there_is():
         if dpc not in ("-", "none"):
             assert (folders[method].parent / f"{folders[method].name}_DPC/{dpc}.yaml").is_file()
         for key, word in zip(settings[::2], settings[1::2], strict=True):
-            assert key.split(".")[1] == method.upper()
+            own = TRAINER_REGISTRY.get(folders[method].name).own_options()
+            assert key in own or key in ("OPTIM.MAX_EPOCH", "DATASET.TEMPLATE")
             cfg.merge_from_list([key, word])
 
 

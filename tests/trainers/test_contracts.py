@@ -38,6 +38,8 @@ WORDS = "a photo of a"
 PAPER = ("TRAINER.DPC.VARIANT", "paper")
 DIRECT = ("TRAINER.DPC.VARIANT", "direct")
 TEXT_ALONE = ("TRAINER.IVLP.PROMPT_DEPTH_VISION", "0", "TRAINER.IVLP.N_CTX_VISION", "0")
+MMRL = ("TRAINER.TASK", "B2N", "TRAINER.MMRL.REP_LAYERS", "[1, 2]", "TRAINER.MMRL.REP_DIM", "16")
+MMRLPP = tuple(word.replace("MMRL", "MMRLpp") for word in (*MMRL, "TRAINER.MMRL.PROJ_LORA_DIM", "4"))
 CASES = [
     Case("CoOp", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
     Case(
@@ -63,6 +65,9 @@ CASES = [
         ("TRAINER.COOP.N_CTX", "4"),
         ("TRAINER.COOP.CTX_INIT", WORDS, "TRAINER.CONTCOOP.INIT_SCALE", "0"),
     ),
+    Case("MMRL", MMRL),
+    Case("MMRLpp", MMRLPP),
+    Case("TCP", ("TRAINER.COOP.N_CTX", "4", "TRAINER.TCP.BLOCK", "1")),
     Case("E2MIM", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
     Case("E2MIM", ("TRAINER.COOP.N_CTX", "4", "TRAINER.E2MIM.CRITIC", "bilinear")),
     Case("CoOp_DePT", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
@@ -70,6 +75,7 @@ CASES = [
     Case("KgCoOp_DePT", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
     Case("ContCoOp_DePT", ("TRAINER.COOP.N_CTX", "4")),
     Case("E2MIM_DePT", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
+    Case("TCP_DePT", ("TRAINER.COOP.N_CTX", "4", "TRAINER.TCP.BLOCK", "1")),
     Case("VPT_DePT", ("TRAINER.VPT.PROMPT_DEPTH_VISION", "2"), ("TRAINER.VPT.CTX_INIT", WORDS)),
     Case("IVLP_DePT", (), ("TRAINER.IVLP.PROMPT_DEPTH_TEXT", "1")),
     Case("MaPLe_DePT", (), ("TRAINER.MAPLE.PROMPT_DEPTH", "1")),
@@ -85,6 +91,11 @@ CASES = [
         ("TRAINER.COOP.CTX_INIT", WORDS, "TRAINER.CONTCOOP.INIT_SCALE", "0"),
     ),
     Case("ContCoOp_DPC", ("TRAINER.COOP.N_CTX", "4", "TRAINER.DPC.MIX", "contexts", *PAPER)),
+    Case("MMRL_DPC", MMRL),
+    Case("MMRL_DPC", (*MMRL, *PAPER)),
+    Case("MMRLpp_DPC", MMRLPP),
+    Case("TCP_DPC", ("TRAINER.COOP.N_CTX", "4", "TRAINER.TCP.BLOCK", "1")),
+    Case("TCP_DPC", ("TRAINER.COOP.N_CTX", "4", "TRAINER.TCP.BLOCK", "1", *PAPER)),
     Case("E2MIM_DPC", ("TRAINER.COOP.N_CTX", "4"), ("TRAINER.COOP.CTX_INIT", WORDS)),
     Case("CoCoOp_DPC", ("TRAINER.COCOOP.N_CTX", "4"), ("TRAINER.COCOOP.CTX_INIT", WORDS)),
     Case("VPT_DPC", ("TRAINER.VPT.PROMPT_DEPTH_VISION", "2"), ("TRAINER.VPT.CTX_INIT", WORDS)),
@@ -330,4 +341,5 @@ def test_every_precision_of_a_gpu_takes_a_step(
     for found in features:
         if found is not None:  # CoCoOp's text features depend on the image
             assert found.dtype == torch.float32
-            torch.testing.assert_close(found.norm(dim=1), torch.ones(len(found)), atol=1e-3, rtol=0)
+            norms = found.unflatten(1, (-1, 32)).norm(dim=2)  # MMRL's images have two features side by side
+            torch.testing.assert_close(norms, torch.ones_like(norms), atol=1e-3, rtol=0)

@@ -25,8 +25,8 @@ from tests.golden.commands import PUBLIC
 Build = Callable[..., Any]
 RECORDED: dict[str, Any] = json.loads((PUBLIC / "checkpoints.json").read_text())
 TAGS = [tag for tag in RECORDED if tag != "ids"]
-# Widths in the records -> here, with the bottleneck of CoCoOp's network; base classes, all classes.
-SMALLER = {512: 64, 768: 128, 1024: 192, 32: 4, 5: 3, 10: 6}
+# Widths in the records -> here, with the inner ones of CoCoOp's and TCP's networks; base classes, all.
+SMALLER = {512: 64, 768: 128, 1024: 192, 32: 4, 128: 16, 2048: 256, 5: 3, 10: 6}
 
 
 def smaller(tag: str) -> dict[str, Any]:
@@ -59,6 +59,7 @@ class Case:
 
 COOP4, COOP16 = "TRAINER.COOP.N_CTX 4", "TRAINER.COOP.N_CTX 16"
 DEPTHS = "TRAINER.{0}.PROMPT_DEPTH_VISION 3 TRAINER.{0}.PROMPT_DEPTH_TEXT 3"
+MMRL = "TASK B2N TRAINER.MMRL.REP_LAYERS [2,3] TRAINER.MMRL.REP_DIM 64 TRAINER.MMRL.N_REP_TOKENS 3"
 TEACHER = ("TRAINER.PROMPTKD.TEACHER_DIR", "teacher")
 BACKBONE = "TRAINER.DPC.BACKBONE_DIR"
 TWICE = ("prompt_learner.text_encoder.", "clip_model.")
@@ -75,6 +76,9 @@ CASES = {
     "promptsrc": Case("PromptSRC", DEPTHS.format("PROMPTSRC") + " TRAINER.PROMPTSRC.GPA_MEAN 1"),
     "teacher": Case("PromptSRC", DEPTHS.format("PROMPTSRC") + " TRAINER.PROMPTSRC.GPA_MEAN 1", clip="l14"),
     "kgcoop": Case("KgCoOp", COOP4, leftovers=("bias_vectors", "meta_net.")),
+    "tcp": Case("TCP", COOP4, clip="b16t12"),
+    "mmrl": Case("MMRL", MMRL, leftovers=("prompt_embeddings",)),
+    "mmrlpp": Case("MMRLpp", MMRL.replace("MMRL.", "MMRLpp."), leftovers=("prompt_embeddings",)),
     "promptkd": Case("PromptKD", "TRAINER.PROMPTKD.PROMPT_DEPTH_VISION 3", builds_on=(TEACHER,)),
     "dpc_coop": Case("CoOp_DPC", COOP4, builds_on=((BACKBONE, "coop_ctx4"),)),
     "dpc_promptkd": Case(
@@ -109,7 +113,7 @@ def small_clip(name: str) -> dict[str, Tensor]:
         context_length=recipe.TOKENS,
         vocab_size=recipe.VOCABULARY,
         transformer_width=text,
-        transformer_layers=recipe.BLOCKS,
+        transformer_layers=size.text_blocks,
     )
     torch.manual_seed(size.number)
     return openai_state_dict(CLIP.create(arch))

@@ -22,6 +22,12 @@ NAMES = [
     for name in TRAINER_REGISTRY.registered_names()
     if issubclass(cls := TRAINER_REGISTRY.get(name), CLIPTrainer) and cls.__module__.startswith("trainers")
 ]
+# what fits a method to a CLIP of two blocks
+SMALL = {
+    "TCP": ("TRAINER.TCP.BLOCK", "1"),
+    "MMRL": ("TRAINER.TASK", "B2N", "TRAINER.MMRL.REP_LAYERS", "[1, 2]"),
+    "MMRLpp": ("TRAINER.TASK", "B2N", "TRAINER.MMRLpp.REP_LAYERS", "[1, 2]"),
+}
 COOP = ("TRAINER.COOP.PREC", "fp32", "TRAINER.COOP.N_CTX", "4", "TEST.NO_TEST", "True")
 
 
@@ -57,6 +63,7 @@ def test_a_trainer_reads_no_option_but_its_own(
         options += ["TRAINER.PROMPTKD.TEACHER_PATH", str(tiny_clip_file)]
     if name.startswith("PromptSRC"):
         options += ["TRAINER.PROMPTSRC.GPA_MEAN", "1"]
+    options += SMALL.get(name.removesuffix("_DPC"), ())
     if hasattr(cls, "NODE"):
         options += [f"TRAINER.{cls.NODE}.PREC", "fp32"]
     if name.endswith("_DPC"):

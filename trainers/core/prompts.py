@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from clip import CLIP, tokenize
+from clip import CLIP, Deep, tokenize
 from dassl.utils import plain_name
 
 
@@ -20,14 +20,14 @@ class TextPrompts(NamedTuple):
 
     embeddings: Tensor  # [C, T, D]
     eot: Tensor  # [C], position of the end-of-text token
-    deep: Sequence[Tensor] = ()  # entry i, [M, D], enters before block i + 1
+    deep: Deep = ()  # entry i, [M, D], enters before block i + 1; or by block, see `clip.Written`
 
 
 class ImagePrompts(NamedTuple):
     """Input of the image tower beside the image; empty for methods that leave it alone."""
 
     shallow: Tensor | None = None  # [P, D]
-    deep: Sequence[Tensor] = ()  # entry i, [P, D], enters before block i + 1
+    deep: Deep = ()  # entry i, [P, D], enters before block i + 1; or by block, see `clip.Written`
 
 
 class PromptLearner(nn.Module):
@@ -76,6 +76,7 @@ class ContextPrompts(nn.Module):
         context: the text in front of the names, M words or more.
         position: where the name stands: behind ("end"), inside ("middle") or before ("front") the context.
         length: M.
+        template: what follows the context, with {} for the name.
 
     Raises:
         ValueError: unknown position, or a prompt longer than the context of the text tower.
@@ -85,11 +86,18 @@ class ContextPrompts(nn.Module):
     order: Tensor | None
 
     def __init__(
-        self, clip: CLIP, classnames: Sequence[str], context: str, length: int, position: str = "end"
+        self,
+        clip: CLIP,
+        classnames: Sequence[str],
+        context: str,
+        length: int,
+        position: str = "end",
+        template: str = "{}.",
     ) -> None:
         super().__init__()
         names = [name.replace("_", " ") for name in classnames]
-        tokens = tokenize([f"{context} {name}." for name in names], clip.arch.context_length)
+        texts = [f"{context} {template.replace('{}', name)}".lstrip() for name in names]
+        tokens = tokenize(texts, clip.arch.context_length)
         self.eot = tokens.argmax(dim=1)  # [C], on the CPU: reading it never waits for the device
         self.length = length
         with torch.no_grad():
@@ -116,9 +124,7 @@ class ContextPrompts(nn.Module):
             rows.append([0, *context[:before], *name, *context[before:], *rest])
         return torch.tensor(rows)
 
-    def forward(
-        self, context: Tensor | None, classes: Tensor | None = None, deep: Sequence[Tensor] = ()
-    ) -> TextPrompts:
+    def forward(self, context: Tensor | None, classes: Tensor | None = None, deep: Deep = ()) -> TextPrompts:
         """Prompts with ``context`` written in.
 
         Args:

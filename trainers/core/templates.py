@@ -96,11 +96,11 @@ def template_of(cfg: CN, dataset: Any) -> str:
     return cfg.DATASET.TEMPLATE or dataset.template
 
 
-def check_template(template: str) -> None:
-    """Raise ValueError unless ``template`` (of ``DATASET.TEMPLATE``) has one place for the class name."""
+def check_template(template: str, setting: str = "DATASET.TEMPLATE") -> None:
+    """Raise ValueError unless ``template`` (of ``setting``) has one place for the class name."""
     if template.count("{}") != 1:
         raise ValueError(
-            f"DATASET.TEMPLATE is {template!r}; it must hold {{}} once, where the class name goes, "
+            f"{setting} is {template!r}; it must hold {{}} once, where the class name goes, "
             'as in "a photo of a {}."'
         )
 
