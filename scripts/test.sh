@@ -16,4 +16,5 @@ step "lint (ruff check)" "$PYTHON" -m ruff check .
 step "format (ruff format --check)" "$PYTHON" -m ruff format --check .
 step "types (mypy)" "$PYTHON" -m mypy
 bash scripts/test_packages.sh "$PYTHON"
-step "tests (pytest)" "$PYTHON" -m pytest -q "$@"
+# -n 2: the slow ones wait, for processes and locks, as much as they compute
+step "tests (pytest)" "$PYTHON" -m pytest -q -n 2 "$@"

@@ -16,6 +16,7 @@ import PIL
 import pytest
 import torch
 from PIL import Image
+from xdist.scheduler import LoadFileScheduling
 
 import train
 from clip import CLIP, Architecture, openai_state_dict
@@ -37,6 +38,19 @@ TINY = Architecture(
     transformer_width=64,
     transformer_layers=2,
 )
+
+
+class ByFile(LoadFileScheduling):
+    """The tests of a file go to one worker, one after the other; those that start a SLURM all go to the same."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "tests/cluster" if file.startswith("tests/cluster/") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    return ByFile(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

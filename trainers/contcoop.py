@@ -91,7 +91,7 @@ class ContCoOp(CoOp):
         "CONTCOOP": CN(
             {
                 "KD_WEIGHT": 1.0,  # of the distillation of zero-shot CLIP; 0: none
-                "KD_TYPE": "kl",  # of the classes' probabilities; or cos, of text features, as in KgCoOp
+                "KD_TYPE": "kl",  # of the classes' probabilities; or cos, of text features
                 "INIT_SCALE": 0.02,  # of o: how much of the classes the context has at the start; 0: nothing
             }
         )
@@ -128,7 +128,9 @@ class ContCoOp(CoOp):
         fixed = self.zero_shot if view.classes is None else self.zero_shot[view.classes]
         assert view.text_features is not None
         if options.KD_TYPE == "cos":
-            loss = 8 * (1 - (view.text_features * fixed).sum(dim=1).mean())  # with KgCoOp's own weight
+            loss = 8 * (
+                1 - (view.text_features * fixed).sum(dim=1).mean()
+            )  # the weight of Yao et al., CVPR 2023
         else:
             teacher = self.model.logits(view.image_features, fixed).log_softmax(dim=1)
             loss = F.kl_div(logits.log_softmax(dim=1), teacher, reduction="batchmean", log_target=True)

@@ -13,7 +13,9 @@ from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.idle import warn_of_idle_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = sorted((ROOT / "configs").rglob("*/*.yaml"))
+CONFIGS = sorted(
+    path for part in ("datasets", "trainers") for path in (ROOT / "configs" / part).rglob("*.yaml")
+)
 
 
 def settings(*options: Any, trainer: str = "CoOp", dataset: str = "EuroSAT", files: str = "") -> Any:

@@ -23,7 +23,8 @@ NOWHERE = ("TRAINER.DPC.BACKBONE_DIR", "/nowhere", "TRAINER.PROMPTKD.TEACHER_DIR
 
 
 def settings(method: str, *options: str) -> Any:
-    words = ["--root", "/nowhere", "--trainer", method, "DATASET.NAME", "EuroSAT", *NOWHERE, *options]
+    task = ("TRAINER.TASK", "B2N") if method.startswith("MMRL") else ()
+    words = ["--root", "/nowhere", "--trainer", method, "DATASET.NAME", "EuroSAT", *NOWHERE, *task, *options]
     return train.setup_cfg(train.parse_arguments(words))
 
 
