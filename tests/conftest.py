@@ -41,7 +41,7 @@ TINY = Architecture(
 
 
 class ByFile(LoadFileScheduling):
-    """The tests of a file go to one worker, one after the other; those that start a SLURM all go to the same."""
+    """The tests of a file go to one worker, one after the other; all that start a SLURM go to the same."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)

@@ -67,7 +67,8 @@ def test_nothing_but_dassl_is_seen(tmp_path: Path) -> None:
         "import dassl.utils.tools\n"
         "names = 'clip datasets trainers train predict demo reporting benchmarks tests with_dassl'.split()\n"
         "places = [getattr(find_spec(name), 'origin', None) for name in names]\n"
-        "print([p for p in places if p and p.startswith(sys.argv[1]) and 'site-packages' not in p], dassl.__file__, sys.argv, __name__)\n"
+        "ours = [p for p in places if p and p.startswith(sys.argv[1]) and 'site-packages' not in p]\n"
+        "print(ours, dassl.__file__, sys.argv, __name__)\n"
     )
     result = run(tmp_path, "sub/look.py", str(ROOT))
     assert result.returncode == 0, result.stderr
