@@ -4,11 +4,11 @@ Two ways in:
 
 * ``python parse_test_res.py DIR [--test-log] [--multi-exp] [--ci95] [--keyword accuracy]`` reads the files
   ``DIR/*/log.txt``, ours and those of the original repositories: mean and spread over the runs.
-* ``python parse_test_res.py DIR --base-new`` (or ``--xd``, ``--few-shot``) reads the ``results.jsonl`` files
-  anywhere below DIR and prints the table of that protocol, to paste into a paper; ``--paper`` adds the
-  figures of the DPC paper, ``--difference`` what DPC adds to its backbone. What is missing or unfinished is
-  said below the table. ``--html FILE`` writes one page of all protocols, plots, curves and settings.
-  See docs/protocols.md.
+* ``python parse_test_res.py DIR --base-new`` (or ``--xd``, ``--few-shot``, ``--upgrade``) reads the
+  ``results.jsonl`` files anywhere below DIR and prints the table of that protocol, to paste into a paper;
+  ``--paper`` adds the figures of the DPC paper, ``--difference`` what DPC adds to its backbone. What is
+  missing or unfinished is said below the table. ``--html FILE`` writes one page of all protocols, plots,
+  curves and settings. See docs/protocols.md.
 
 Each says which spread it prints: logs give the population standard deviation, as the original repositories
 do, tables the sample one.
@@ -28,18 +28,19 @@ from reporting.html import write_report
 from reporting.logs import report_logs
 from reporting.plots import base_new_figure, few_shot_figure, save
 from reporting.tables import Table
+from reporting.upgrade import collect_upgrades, upgrade_table
 from reporting.xd import collect_xd, xd_table
 
 # options and the tables that they go with
 TABLE_OPTIONS = {
-    "format": ("base_new", "xd", "few_shot"),
-    "mark": ("base_new", "xd", "few_shot"),
+    "format": ("base_new", "xd", "few_shot", "upgrade"),
+    "mark": ("base_new", "xd", "few_shot", "upgrade"),
     "difference": ("base_new", "xd", "few_shot"),
     "average": ("base_new", "few_shot"),
     "plot": ("base_new", "few_shot"),
     "paper": ("base_new", "xd", "html"),
 }
-TABLES = ("base_new", "xd", "few_shot", "html")
+TABLES = ("base_new", "xd", "few_shot", "upgrade", "html")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -55,6 +56,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     which.add_argument("--base-new", action="store_true", help="base-to-new: Base, New and H")
     which.add_argument("--xd", action="store_true", help="cross-dataset and cross-domain: source and targets")
     which.add_argument("--few-shot", action="store_true", help="accuracy over training images per class")
+    which.add_argument("--upgrade", action="store_true", help="tuned on one CLIP, tested on its successor")
     which.add_argument("--html", type=Path, metavar="FILE", help="all protocols, plots and runs as one page")
     tables.add_argument("--average", action="store_true", help="add the mean over several data sets")
     tables.add_argument("--paper", action="store_true", help="add the DPC paper's figures and the difference")
@@ -89,6 +91,8 @@ def tables_of(args: argparse.Namespace) -> list[Table]:
         if args.plot:
             save(few_shot_figure(curves), args.plot)
         return [few_shot_table(curves, args.difference)]
+    if args.upgrade:
+        return [upgrade_table(pair, rows) for pair, rows in collect_upgrades(args.directory).items()]
     summaries = summarise_tree(args.directory, args.average)
     if args.plot:
         drawn = [summary for summary in summaries if not summary.row.is_average]
@@ -102,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.html:
             write_report(args.directory, args.html, args.paper)
             print(f"report: {args.html}")
-        elif args.base_new or args.xd or args.few_shot:
+        elif args.base_new or args.xd or args.few_shot or args.upgrade:
             write, mark = FORMATS[args.format or "markdown"], args.mark
             mark = args.format == "latex" if mark is None else mark
             print("\n\n".join(write(table, mark) for table in tables_of(args)))

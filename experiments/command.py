@@ -6,109 +6,29 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from experiments import protocols, slurm
-from experiments.catalogue import DEPT, GROUPS, SOURCE, Protocol, expand, find_set, methods
+from experiments.arguments import parse
+from experiments.catalogue import DEPT, Protocol, expand, find_set, methods
 from experiments.checks import check_data, refuse_changed_sets, refuse_foreign_sets
 from experiments.clusters import read_cluster
 from experiments.local import Pool, Stopped, find_gpus, slots
 from experiments.one import is_running
 from experiments.parsl_pool import ParslPool, read_config
 from experiments.plan import Plan
-from experiments.protocols import READINGS, Wishes
+from experiments.protocols import Wishes
 from experiments.run import Run
+from experiments.upgrade import DEMO_PAIR, Pair, find_model, upgrade
 from experiments.watch import Watch, has_begun, status
-from experiments.words import from_here, key_values, report_errors
+from experiments.words import ROOT, from_here, key_values, report_errors
 
 DEMO_NOTE = """
 MODEL=demo: a tiny CLIP that knows drawn characters saw these images at 32 x 32 pixels. The table shows that
 everything runs, not how good any method is on them; for that, leave MODEL away."""
-TABLES = {"base2new": "--base-new", "xd": "--xd", "few_shot": "--few-shot"}
-
-
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m experiments", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in (
-        ("base2new", "trained on the first half of the classes, tested on both halves"),
-        ("xd", "trained on all classes of a source, tested on other data sets"),
-        ("few_shot", "trained and tested on all classes, with 1 to 16 images each"),
-        ("paper", "a table of DPC's paper"),
-    ):
-        command = commands.add_parser(name, help=text, description=text)
-        if name == "paper":
-            command.add_argument("--table", type=int, required=True, choices=(1, 2))
-        else:
-            _add_subjects(command, name)
-        _add_common(command)
-    text = "one HTML page of all runs below a folder"
-    report = commands.add_parser("report", help=text, description=text)
-    report.add_argument("results", nargs="?", default="", help="root of the results (default: output)")
-    report.add_argument("--html", default="", metavar="FILE", help="default: report.html in that folder")
-    report.add_argument("--paper", action="store_true", help="with the figures of DPC's paper")
-    return parser.parse_args(argv)
-
-
-def _add_subjects(command: argparse.ArgumentParser, name: str) -> None:
-    groups = ", ".join(GROUPS)
-    if name == "xd":
-        command.add_argument("--source", default=SOURCE, help="data set to train on (default: %(default)s)")
-        command.add_argument("--targets", nargs="+", default=["targets"], help=f"names, paths or {groups}")
-    else:
-        command.add_argument("--data-sets", nargs="+", required=True, help=f"names, paths or {groups}")
-    command.add_argument("--methods", nargs="+", default=["coop"], help="prompt learners (default: coop)")
-    command.add_argument(
-        "--plugins", nargs="*", default=["dpc"], choices=["dpc", "dept"], help="on each (default: dpc)"
-    )
-    command.add_argument(
-        "--readings", nargs="+", default=["released"], choices=READINGS, help="of DPC (default: released)"
-    )
-
-
-def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    command.add_argument("--shots", type=int, help="training images per class (default: the protocol's)")
-    command.add_argument("--model", choices=["demo"], help="the embedded tiny CLIP; its figures mean little")
-    command.add_argument("--preset", choices=["dpc", "own"], default="dpc", help="see docs/protocols.md")
-    command.add_argument("--data", default="", help="root of the named data sets (default: data)")
-    command.add_argument("--output", default="", help="root of the results (default: output)")
-    command.add_argument("--cfg", default="", help="DPC's configuration")
-    command.add_argument("--learner-cfg", default="", help="the prompt learners' configuration")
-    command.add_argument("--teacher-cfg", default="", help="that of PromptKD's teacher")
-    command.add_argument("--options", nargs="+", default=[], metavar="KEY VALUE", help="for every run")
-    command.add_argument("--dpc", nargs="+", default=[], metavar="KEY VALUE", help="for DPC's runs alone")
-    running = command.add_argument_group("running")
-    running.add_argument(
-        "--on", default="local", metavar="WHERE",
-        help="local (default), slurm, or parsl:FILE.py: FILE.py is Python of your own, is executed, and "
-        "defines config, a parsl.config.Config; see docs/clusters.md",
-    )  # fmt: skip
-    running.add_argument(
-        "--cluster",
-        default="default",
-        metavar="NAME",
-        help="for slurm: configs/clusters/NAME.yaml (default: default)",
-    )
-    running.add_argument("--gpus", help="such as 0,1,2 (default: those that are found)")
-    running.add_argument("--per-gpu", type=int, default=1, help="runs on one GPU at a time")
-    running.add_argument("--jobs", type=int, help="runs at a time (default: one a GPU; one on a CPU)")
-    running.add_argument("--retries", type=int, default=0, help="how often a failed run is resumed")
-    running.add_argument(
-        "--resume-failed", action="store_true", help="only runs that have begun and are not done"
-    )
-    running.add_argument(
-        "--only", default="", metavar="PATTERN", help="runs whose folder matches, and their needs"
-    )
-    running.add_argument("--plan", action="store_true", help="show what is done and what would run, and stop")
-    running.add_argument(
-        "--cancel", action="store_true", help="for slurm: end the jobs of these runs, and stop"
-    )
-    running.add_argument(
-        "--status", action="store_true", help="show what is running, done and failed, and stop"
-    )
+TABLES = {"base2new": "--base-new", "xd": "--xd", "few_shot": "--few-shot", "upgrade": "--upgrade"}
 
 
 def wishes_of(args: argparse.Namespace, typed_in: Path) -> Wishes:
@@ -145,6 +65,10 @@ def runs_of(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> Iterato
         return protocols.paper(args.table, args.seeds, wishes)
     readings = args.readings if "dpc" in args.plugins else []
     learners = learners_of(args, wishes)
+    if args.command == "upgrade":
+        targets = expand(args.targets, typed_in)
+        sets = expand(args.data_sets, typed_in)
+        return upgrade(pair_of(args, wishes, typed_in), sets, targets, args.methods, readings, args.seeds)
     if args.command == "xd":
         source, targets = find_set(args.source, typed_in), expand(args.targets, typed_in)
         targets = [target for target in targets if target != source]
@@ -166,6 +90,26 @@ def learners_of(args: argparse.Namespace, wishes: Wishes) -> list[str]:
     if unknown := [name for name in args.methods if name not in known]:
         raise ValueError(f"--methods has '{unknown[0]}'; known: {' '.join(known)}")
     return [*args.methods, *(name + DEPT for name in args.methods if "dept" in plugins)]
+
+
+def pair_of(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> Pair:
+    """The CLIP of before and its successor.
+
+    Raises:
+        ValueError: one is not named, or its file is not there.
+    """
+    names = [args.old, args.new]
+    if wishes.demo:
+        names = [name or str(ROOT / own) for name, own in zip(names, DEMO_PAIR, strict=True)]
+    if not all(names):
+        raise ValueError("--old and --new must name a CLIP each: OpenAI's name, or a file of weights")
+    old, new = (
+        find_model(name, key_values(flag, words), typed_in)
+        for name, flag, words in zip(
+            names, ("--old-options", "--new-options"), (args.old_options, args.new_options), strict=True
+        )
+    )
+    return Pair(old, new, wishes)
 
 
 def run(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> int:

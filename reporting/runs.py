@@ -25,6 +25,7 @@ RUN_FOLDER = re.compile(r"/([^/]+)/([^/]+)/shots_(\d+)/([^/]+)/([^/]+)/seed(\d+)
 PARTS = {
     **{f"{step}_{subset}": subset for step in ("train", "test") for subset in SUBSETS},
     **{"train": "source", "test": "target", "few_shot": "few_shot"},
+    **{part: part for part in ("A_to_A", "A_to_B", "B_to_B", "A_to_B_words")},
 }
 
 AVERAGE = "average of "  # and the number of data sets, in place of a data set
@@ -33,7 +34,10 @@ Column = str | int
 
 
 class Run(NamedTuple):
-    """One evaluation; ``kind`` is base, new (base-to-new), source, target (cross-dataset) or few_shot."""
+    """One evaluation.
+
+    ``kind`` is base, new (base-to-new), source, target (cross-dataset), few_shot, or the part of an upgrade.
+    """
 
     kind: str
     dataset: str

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 from yacs.config import CfgNode as CN
 
+import clip
 from clip import CLIP
 from dassl.engine import TRAINER_REGISTRY
 from trainers.core import PromptTrainer, TunedOn
@@ -47,6 +49,7 @@ class CoOp(PromptTrainer):
                 "CTX_INIT": "",  # words to start from, such as "a photo of a"; random when empty
                 "PREC": "fp16",  # fp32, fp16, bf16, amp or amp_bf16
                 "CLASS_TOKEN_POSITION": "end",  # end, middle or front
+                "UPGRADED_FROM": "",  # CLIP that loaded prompts keep their distance to CTX_INIT's words from
             }
         )
     }
@@ -54,6 +57,11 @@ class CoOp(PromptTrainer):
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
         self.check_positive(cfg, "N_CTX")
+        if cfg.TRAINER.COOP.UPGRADED_FROM and not cfg.TRAINER.COOP.CTX_INIT:
+            raise ValueError(
+                "TRAINER.COOP.UPGRADED_FROM is set, but CTX_INIT is empty: prompts that started at random "
+                "have no words to keep a distance from"
+            )
         if cfg.TRAINER.COOP.CSC and cfg.TRAINER.COOP.CTX_INIT:
             logger.warning(
                 "TRAINER.COOP.CSC has no effect with TRAINER.COOP.CTX_INIT %r: all classes share a context "
@@ -72,6 +80,24 @@ class CoOp(PromptTrainer):
                 "it can only be evaluated on the classes that it was tuned on"
             )
         return checkpoint
+
+    def load_model_state_dict(self, name: str, state_dict: Mapping[str, Tensor]) -> None:
+        """Take over tuned tensors; with ``UPGRADED_FROM`` E_B(words) + (ctx - E_A(words)) in place of ctx.
+
+        Raises:
+            ValueError: there are two such contexts, of which this is one.
+        """
+        if old := self.cfg.TRAINER.COOP.UPGRADED_FROM:
+            if is_parametrized(self.model.prompt_learner):
+                raise ValueError(f"TRAINER.COOP.UPGRADED_FROM does not go with {type(self).__name__}")
+            state_dict = {**state_dict, "ctx": state_dict["ctx"] + self._words_moved(clip.load(old))}
+        super().load_model_state_dict(name, state_dict)
+
+    def _words_moved(self, old: CLIP) -> Tensor:
+        """What an upgrade from ``old`` does to the embeddings of ``CTX_INIT``'s words, [M, D]."""
+        text = self.cfg.TRAINER.COOP.CTX_INIT.replace("_", " ")
+        ours, theirs = (starting_context(m, text, len(text.split()))[1] for m in (self.model.clip, old))
+        return (ours.float() - theirs.to(ours.device)).cpu()
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         return CoOpLearner(clip_model, classnames, self.cfg.TRAINER.COOP)

@@ -26,7 +26,7 @@ COOP = CN({"CTX_INIT": "", "N_CTX": 4, "CSC": False, "CLASS_TOKEN_POSITION": "en
 
 def tiny_clip(seed: int = 0) -> CLIP:
     torch.manual_seed(seed)
-    return CLIP(TINY)
+    return CLIP.create(TINY)
 
 
 def learner_of(names: list[str], clip: CLIP | None = None, scale: float = 0.7) -> ContCoOpLearner:
