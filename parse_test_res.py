@@ -26,7 +26,7 @@ from reporting.few_shot import collect_curves, few_shot_table
 from reporting.formats import FORMATS
 from reporting.html import write_report
 from reporting.logs import report_logs
-from reporting.plots import base_new_figure, few_shot_figure, save
+from reporting.plots import base_new_figure, few_shot_figure, h_figure, save
 from reporting.tables import Table
 from reporting.upgrade import collect_upgrades, upgrade_table
 from reporting.xd import collect_xd, xd_table
@@ -38,6 +38,7 @@ TABLE_OPTIONS = {
     "difference": ("base_new", "xd", "few_shot"),
     "average": ("base_new", "few_shot"),
     "plot": ("base_new", "few_shot"),
+    "plot_h": ("base_new",),
     "paper": ("base_new", "xd", "html"),
 }
 TABLES = ("base_new", "xd", "few_shot", "upgrade", "html")
@@ -68,12 +69,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="mark the best mean of each data set and column (default: in LaTeX alone)",
     )
     tables.add_argument("--plot", type=Path, metavar="FILE", help="draw it too (.png, .pdf, .svg)")
+    tables.add_argument(
+        "--plot-h", type=Path, metavar="FILE", help="draw H alone, plug-ins beside their prompt learner"
+    )
     args = parser.parse_args(argv)
     table = next((name for name in TABLES if getattr(args, name)), None)
     for option, goes_with in TABLE_OPTIONS.items():
         if getattr(args, option) not in (None, False) and table not in goes_with:
             names = " or ".join(f"--{name.replace('_', '-')}" for name in goes_with)
-            parser.error(f"--{option} goes with {names}")
+            parser.error(f"--{option.replace('_', '-')} goes with {names}")
     if args.mark and args.format == "csv":
         parser.error("--mark goes with the formats that are read: CSV has the bare numbers")
     if table and (args.ci95 or args.test_log or args.multi_exp or args.keyword != "accuracy"):
@@ -97,6 +101,8 @@ def tables_of(args: argparse.Namespace) -> list[Table]:
     if args.plot:
         drawn = [summary for summary in summaries if not summary.row.is_average]
         save(base_new_figure(drawn), args.plot)
+    if args.plot_h:
+        save(h_figure(summaries), args.plot_h)
     return [base_new_table(summaries, args.paper, args.difference)]
 
 
@@ -110,8 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             write, mark = FORMATS[args.format or "markdown"], args.mark
             mark = args.format == "latex" if mark is None else mark
             print("\n\n".join(write(table, mark) for table in tables_of(args)))
-            if args.plot:
-                print(f"plot: {args.plot}", file=sys.stderr)
+            for path in filter(None, (args.plot, args.plot_h)):
+                print(f"plot: {path}", file=sys.stderr)
         else:
             print(report_logs(args.directory, args.keyword, args.test_log, args.multi_exp, args.ci95))
     except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from experiments.catalogue import GROUPS, SOURCE
+from experiments.paper import FIGURES, TABLES
 from experiments.protocols import READINGS
 
 DESCRIPTION = "The whole of a protocol with one command."
@@ -19,11 +20,19 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         ("xd", "trained on all classes of a source, tested on other data sets"),
         ("few_shot", "trained and tested on all classes, with 1 to 16 images each"),
         ("upgrade", "tuned on one CLIP, tested on it and on its successor"),
-        ("paper", "a table of DPC's paper"),
+        ("paper", "a table or figure of DPC's paper"),
     ):
         command = commands.add_parser(name, help=text, description=text)
         if name == "paper":
-            command.add_argument("--table", type=int, required=True, choices=(1, 2))
+            which = command.add_mutually_exclusive_group(required=True)
+            which.add_argument("--table", type=int, choices=sorted(TABLES))
+            which.add_argument("--figure", type=int, choices=sorted(FIGURES))
+            command.add_argument(
+                "--data-sets",
+                nargs="+",
+                default=[],
+                help="in place of the paper's; across data sets the source first",
+            )
         else:
             _add_subjects(command, name)
         _add_common(command)

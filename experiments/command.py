@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from experiments import protocols, slurm
+from experiments import paper, protocols, slurm
 from experiments.arguments import parse
 from experiments.catalogue import DEPT, Protocol, expand, find_set, methods
 from experiments.checks import check_data, refuse_changed_sets, refuse_foreign_sets
@@ -62,7 +62,7 @@ def runs_of(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> Iterato
     if wrong := [seed for seed in args.seeds if seed < 0]:
         raise ValueError(f"--seeds has {wrong[0]}, but must be whole numbers, 0 or more")
     if args.command == "paper":
-        return protocols.paper(args.table, args.seeds, wishes)
+        return evidence_of(args).runs(expand(args.data_sets, typed_in), args.seeds, wishes)
     readings = args.readings if "dpc" in args.plugins else []
     learners = learners_of(args, wishes)
     if args.command == "upgrade":
@@ -196,15 +196,21 @@ def write_report(args: argparse.Namespace, typed_in: Path) -> int:
     return subprocess.call([sys.executable, "parse_test_res.py", *words])
 
 
+def evidence_of(args: argparse.Namespace) -> paper.Evidence:
+    """What of the paper the arguments ask for."""
+    return paper.FIGURES[args.figure] if args.figure else paper.TABLES[args.table]
+
+
 def show_table(args: argparse.Namespace, plan: Plan, wishes: Wishes) -> None:
     """The protocol's table of all that is in the results' folder."""
     output = wishes.output
-    protocol = args.command if args.command != "paper" else {1: "base2new", 2: "xd"}[args.table]
-    words = [str(output / protocol), TABLES[protocol]]
     if args.command == "paper":
-        words += ["--paper", *(["--average"] if args.table == 1 else [])]
-    elif protocol == "base2new":
-        words += ["--plot", str(output / "base_new.png")]
+        evidence = evidence_of(args)
+        words = [str(output / evidence.protocol), *evidence.shown]
+        words += [evidence.plot[0], str(output / evidence.plot[1])] if evidence.plot else []
+    else:
+        words = [str(output / args.command), TABLES[args.command]]
+        words += ["--plot", str(output / "base_new.png")] if args.command == "base2new" else []
     print(flush=True)
     subprocess.run([sys.executable, "parse_test_res.py", *words], check=True)
     if wishes.demo and any(run.data.path for run in plan.runs.values()):

@@ -8,10 +8,7 @@ from pathlib import Path
 
 from experiments.catalogue import (
     DEPT,
-    GROUPS,
-    SHIFTED,
     SOURCE,
-    TARGETS,
     ZERO_SHOT,
     DataSet,
     Protocol,
@@ -282,18 +279,3 @@ def few_shot(
                     yield from trainings(
                         builder, method, readings, Place("few_shot", data, "all", shots), seed
                     )
-
-
-# -- the paper's tables -----------------------------------------------------------------------------------
-
-
-def paper(table: int, seeds: Sequence[int], wishes: Wishes) -> Iterator[Run]:
-    """Table 1 or 2 of DPC's paper: four backbones, and DPC on each."""
-    learners, readings = ("coop", "maple", "promptsrc", "promptkd"), ("released",)
-    if table == 1:
-        yield from base2new([DataSet(name) for name in GROUPS["all11"]], learners, readings, seeds, wishes)
-    elif table == 2:
-        targets = [DataSet(name) for name in (*TARGETS, *SHIFTED)]
-        yield from xd(DataSet(SOURCE), targets, learners, readings, seeds, wishes)
-    else:
-        raise ValueError(f"--table is {table}; it must be 1 or 2")

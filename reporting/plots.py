@@ -12,13 +12,17 @@ from typing import Any
 
 from reporting.base_new import Summary
 from reporting.few_shot import Curve
+from reporting.names import ZERO_SHOT
 
 _WIDEST = 20  # inches of panels side by side
 _LEGEND = 0.18  # inches above all panels
 
 
 def draw_panels(
-    panels: Sequence[Sequence[Any]], widths: Sequence[float], draw: Callable[[Any, Any], None]
+    panels: Sequence[Sequence[Any]],
+    widths: Sequence[float],
+    draw: Callable[[Any, Any], None],
+    measure: str = "accuracy (%)",
 ) -> Any:
     """A figure with one panel a data set, ``widths`` in inches, and one legend.
 
@@ -28,11 +32,14 @@ def draw_panels(
 
     matplotlib.use("Agg")
     with matplotlib.rc_context({"text.parse_math": False}):  # a $ in a name is a $
-        return _draw_panels(panels, widths, draw)
+        return _draw_panels(panels, widths, draw, measure)
 
 
 def _draw_panels(
-    panels: Sequence[Sequence[Any]], widths: Sequence[float], draw: Callable[[Any, Any], None]
+    panels: Sequence[Sequence[Any]],
+    widths: Sequence[float],
+    draw: Callable[[Any, Any], None],
+    measure: str = "accuracy (%)",
 ) -> Any:
     from matplotlib import pyplot
 
@@ -50,7 +57,7 @@ def _draw_panels(
         axis.spines[["top", "right"]].set_visible(False)
         named |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     for axis in axes if stacked else axes[:1]:
-        axis.set_ylabel("accuracy (%)")
+        axis.set_ylabel(measure)
     figure.legend(list(named.values()), list(named), frameon=False, fontsize=8, loc="upper right", ncols=4)
     figure.tight_layout(rect=(0, 0, 1, 1 - _LEGEND / size[1]))
     pyplot.close(figure)  # pyplot forgets it; it can still be saved
@@ -106,6 +113,52 @@ def draw_bars(axis: Any, panel: Sequence[Summary]) -> None:
     names = [summary.method.replace("Zero-shot CLIP", "Zero-shot") for summary in panel]
     axis.set_xticks(range(len(panel)), [name.replace(" (", "\n(") for name in names], fontsize=8)
     axis.set_ylim(0, 105)
+
+
+def h_figure(summaries: Sequence[Summary]) -> Any:
+    """Draws H as bars, a prompt learner beside itself with plug-ins, and the average over data sets.
+
+    As in Figure 5 of the DPC paper. Raises ValueError where no learner has a complete run.
+    """
+    drawn = [summary for summary in summaries if summary.n and not summary.method.startswith(ZERO_SHOT)]
+    if not drawn:
+        raise ValueError(
+            "--plot-h: no seed has both a base and a new result yet, so there is nothing to draw"
+        )
+    plugins = list(dict.fromkeys(summary.method.partition(" + ")[2] for summary in drawn))
+    plugins.sort(key=lambda plugin: (plugin.startswith("DPC"), plugin))  # plain, other plug-ins, DPC
+    panels = by_dataset(drawn, lambda summary: summary.row.dataset)
+    widths = [0.6 + 0.45 * len(panel) for panel in panels]
+    # not from 0: what plug-ins change is small beside H
+    lowest = min(summary.h.mean - (summary.h.std or 0) for summary in drawn if summary.h)
+
+    def draw(axis: Any, panel: Sequence[Summary]) -> None:
+        draw_h(axis, panel, plugins)
+        axis.set_ylim(bottom=max(0.0, lowest - 5))
+
+    return draw_panels(panels, widths, draw, "H (%)")
+
+
+def draw_h(axis: Any, panel: Sequence[Summary], plugins: Sequence[str]) -> None:
+    learners = list(dict.fromkeys(summary.method.partition(" + ")[0] for summary in panel))
+    width = 0.84 / len(plugins)
+    for i, plugin in enumerate(plugins):
+        ours = [summary for summary in panel if summary.method.partition(" + ")[2] == plugin]
+        cells = [summary.h for summary in ours if summary.h]
+        places = [learners.index(summary.method.partition(" + ")[0]) for summary in ours if summary.h]
+        bars = axis.bar(
+            [place + (i - (len(plugins) - 1) / 2) * width for place in places],
+            [cell.mean for cell in cells],
+            width=0.95 * width,
+            yerr=[cell.std or 0 for cell in cells],
+            error_kw={"elinewidth": 1, "ecolor": "#444444"},
+            capsize=2,
+            color=f"C{i}",
+            label=f"+ {plugin}" if plugin else "alone",
+        )
+        axis.bar_label(bars, fmt="%.1f", fontsize=7, padding=2)
+    axis.set_title(panel[0].row.dataset, fontsize=10, loc="left")
+    axis.set_xticks(range(len(learners)), learners, fontsize=8)
 
 
 def few_shot_figure(curves: Sequence[Curve]) -> Any:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from experiments.catalogue import DataSet, Protocol, expand
+from experiments.paper import FIGURES, TABLES
 from experiments.plan import Plan
-from experiments.protocols import Wishes, base2new, few_shot, paper, xd
+from experiments.protocols import Wishes, base2new, few_shot, xd
 from experiments.run import Run, how_words, pairs_of
 from experiments.state import Kind, write_settings
 from tests.conftest import ROOT
@@ -61,7 +62,7 @@ def test_a_plan_has_what_is_needed_first(tmp_path: Path) -> None:
 
 
 def test_the_papers_tables(tmp_path: Path) -> None:
-    plan = Plan(paper(1, [1, 2, 3], Wishes(output=tmp_path)))
+    plan = Plan(TABLES[1].runs([], [1, 2, 3], Wishes(output=tmp_path)))
     trainers = Counter(run.trainer for run in plan.runs.values())
     both = 2 * 11 * 3  # training and test, or base and new
     assert trainers == {
@@ -70,10 +71,32 @@ def test_the_papers_tables(tmp_path: Path) -> None:
         "PromptSRC": both + 11 * 3,  # the teachers, too
     }
     # students see each target's images, and DPC's tests those of the source's student
-    plan = Plan(paper(2, [1], Wishes(output=tmp_path)))
+    plan = Plan(TABLES[2].runs([], [1], Wishes(output=tmp_path)))
     students = [run for run in plan.runs.values() if run.trainer == "PromptKD" and run.trains]
     assert len(students) == 14 + 1 and all(run.needs[-1].trainer == "PromptSRC" for run in students)
     assert all("TRAINER.MODAL" in run.options for run in students)
+
+
+def test_the_papers_figure_5(tmp_path: Path) -> None:
+    plan = Plan(FIGURES[5].runs([], [1], Wishes(output=tmp_path)))
+    trainers = Counter(run.trainer for run in plan.runs.values())
+    names = ("CoOp", "MaPLe", "PromptSRC")
+    expected = {f"{name}{plugin}" for name in names for plugin in ("", "_DePT", "_DPC")}
+    assert trainers == {**dict.fromkeys(expected, 2 * 11), "ZeroshotCLIP": 2 * 11}
+    # each plug-in stands on the same learner, and none on the other
+    assert {run.needs[0].trainer for run in plan.runs.values() if run.trainer.endswith("_DPC")} == set(names)
+
+
+def test_other_data_sets_in_place_of_the_papers(tmp_path: Path) -> None:
+    wishes = Wishes(output=tmp_path)
+    one = {run.data.name for run in TABLES[1].runs([EUROSAT], [1], wishes)}
+    assert one == {EUROSAT.name}
+    across = Plan(TABLES[2].runs([EUROSAT, DataSet("dtd")], [1], wishes))
+    trained = {run.data.name for run in across.runs.values() if run.trains and run.trainer == "CoOp"}
+    tested = {run.data.name for run in across.runs.values() if run.tests and run.trainer == "CoOp"}
+    assert (trained, tested) == ({EUROSAT.name}, {"dtd"})
+    demo = {run.data.name for run in TABLES[1].runs([], [1], Wishes(output=tmp_path, demo=True))}
+    assert demo == {"digits", "letters"}
 
 
 def test_few_shot_takes_each_number_of_images_once(tmp_path: Path) -> None:
