@@ -40,7 +40,8 @@ def test_options_have_their_defaults() -> None:
                 node = node[part]
             assert node == default, key
     assert trainers.CoOp.own_options().keys() == {
-        f"TRAINER.COOP.{key}" for key in ("N_CTX", "CSC", "CTX_INIT", "PREC", "CLASS_TOKEN_POSITION")
+        f"TRAINER.COOP.{key}"
+        for key in ("N_CTX", "CSC", "CTX_INIT", "PREC", "CLASS_TOKEN_POSITION", "UPGRADED_FROM")
     }
     assert trainers.KgCoOp.own_options() == {**trainers.CoOp.own_options(), "TRAINER.COOP.W": 8.0}
     both = {*trainers.PromptKD.own_options(), *trainers.PromptKD_DPC.own_options()}
