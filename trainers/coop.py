@@ -90,14 +90,18 @@ class CoOp(PromptTrainer):
         if old := self.cfg.TRAINER.COOP.UPGRADED_FROM:
             if is_parametrized(self.model.prompt_learner):
                 raise ValueError(f"TRAINER.COOP.UPGRADED_FROM does not go with {type(self).__name__}")
-            state_dict = {**state_dict, "ctx": state_dict["ctx"] + self._words_moved(clip.load(old))}
+            state_dict = {
+                **state_dict,
+                "ctx": state_dict["ctx"] + self._words_moved(clip.load_token_embedding(old)),
+            }
         super().load_model_state_dict(name, state_dict)
 
-    def _words_moved(self, old: CLIP) -> Tensor:
-        """What an upgrade from ``old`` does to the embeddings of ``CTX_INIT``'s words, [M, D]."""
+    def _words_moved(self, old: Tensor) -> Tensor:
+        """What an upgrade from the token embedding ``old`` does to that of ``CTX_INIT``'s words, [M, D]."""
         text = self.cfg.TRAINER.COOP.CTX_INIT.replace("_", " ")
-        ours, theirs = (starting_context(m, text, len(text.split()))[1] for m in (self.model.clip, old))
-        return (ours.float() - theirs.to(ours.device)).cpu()
+        words = clip.tokenize(text)[0, 1 : 1 + len(text.split())]
+        ours = self.model.clip.token_embedding.weight.detach().float().cpu()
+        return ours[words] - old[words]
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         return CoOpLearner(clip_model, classnames, self.cfg.TRAINER.COOP)

@@ -51,6 +51,8 @@ class Config(CfgNode):
         """
         if not os.path.isfile(cfg_filename):
             raise FileNotFoundError(f"Config file {cfg_filename!r} does not exist")
+        if not str(cfg_filename).endswith((".yaml", ".yml")):  # yacs would run a .py
+            raise ValueError(f"Config file {cfg_filename!r} must end in .yaml or .yml; nothing else is read")
         with open(cfg_filename, encoding="utf-8") as file:
             other = self.load_cfg(file)
         try:

@@ -159,3 +159,12 @@ def test_clean_cfg():
     cfg.TRAINER.COOP, cfg.TRAINER.COCOOP = CN(), CN()
     clean_cfg(cfg, "CoOp")
     assert set(cfg.TRAINER) == {"NAME", "COOP"}
+
+
+@pytest.mark.parametrize("name", ["settings.py", "settings.json", "settings"])
+def test_a_file_that_is_not_yaml_is_refused_and_not_run(tmp_path, name):
+    victim = tmp_path / "victim"
+    (tmp_path / name).write_text(f"open({str(victim)!r}, 'w').close()\ncfg = {{}}\n")
+    with pytest.raises(ValueError, match=rf"{name}' must end in \.yaml or \.yml"):
+        get_cfg_default().merge_from_file(str(tmp_path / name))
+    assert not victim.exists()
