@@ -92,7 +92,7 @@ def rewritten(
             content = source.read(name)
             if name.endswith("/data.pkl") and index is not None:
                 content = index
-            out.writestr(name, content[:4] if cut and "/data/" in name else content)
+            out.writestr(name, content[:8] if cut and "/data/" in name else content)
     return target
 
 
