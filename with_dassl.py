@@ -49,7 +49,8 @@ class PluginFinder(MetaPathFinder):
             return None
         place = HOME / fullname.replace(".", "/")
         if not place.is_dir():
-            return importlib.util.spec_from_file_location(fullname, place.with_suffix(".py"))
+            file = place.with_suffix(".py")
+            return importlib.util.spec_from_file_location(fullname, file) if file.is_file() else None
         spec = ModuleSpec(fullname, None, is_package=True)  # its __init__ would lead to our own trainers
         spec.submodule_search_locations = []
         return spec

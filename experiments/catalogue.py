@@ -198,6 +198,7 @@ def expand(words: Sequence[str], typed_in: Path) -> list[DataSet]:
     found: list[DataSet] = []
     for word in words:
         found += [DataSet(name) for name in GROUPS[word]] if word in GROUPS else [find_set(word, typed_in)]
+    found = list(dict.fromkeys(found))
     names = [data.name for data in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(f"two data sets are called {twice}: rename one")

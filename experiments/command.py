@@ -12,7 +12,7 @@ from pathlib import Path
 
 from experiments import paper, protocols, slurm
 from experiments.arguments import parse
-from experiments.catalogue import DEPT, Protocol, expand, find_set, methods
+from experiments.catalogue import DEPT, ZERO_SHOT, Protocol, expand, find_set, methods
 from experiments.checks import check_data, refuse_changed_sets, refuse_foreign_sets
 from experiments.clusters import read_cluster
 from experiments.local import Pool, Stopped, find_gpus, slots
@@ -66,6 +66,8 @@ def runs_of(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> Iterato
     readings = args.readings if "dpc" in args.plugins else []
     learners = learners_of(args, wishes)
     if args.command == "upgrade":
+        if "dept" in args.plugins:
+            raise ValueError("--plugins dept is not for upgrade: its head is on the old image tower")
         targets = expand(args.targets, typed_in)
         sets = expand(args.data_sets, typed_in)
         return upgrade(pair_of(args, wishes, typed_in), sets, targets, args.methods, readings, args.seeds)
@@ -84,7 +86,8 @@ def learners_of(args: argparse.Namespace, wishes: Wishes) -> list[str]:
         ValueError: an unknown method, or one that a plug-in has no configuration for.
     """
     plugins = args.plugins
-    known = Protocol(args.command, wishes.preset).backbones() if "dpc" in plugins else list(methods())
+    trained = [name for name in methods() if name != ZERO_SHOT]  # which every protocol adds by itself
+    known = Protocol(args.command, wishes.preset).backbones() if "dpc" in plugins else trained
     if "dept" in plugins:
         known = [name for name in known if name + DEPT in methods()]
     if unknown := [name for name in args.methods if name not in known]:
@@ -119,7 +122,11 @@ def run(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> int:
     if args.only:
         plan = plan.only(args.only)
     if args.resume_failed:
-        plan = plan.chosen(lambda run: has_begun(plan, run, wishes.output))
+        whole = plan
+        plan = plan.chosen(lambda run: has_begun(whole, run, wishes.output))
+        if not plan.runs:
+            print(f"{whole.summary()}; of none that has begun anything is missing")
+            return 0
     if args.plan:
         print("\n".join(plan.tree()))
         return 0
@@ -135,13 +142,13 @@ def run(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> int:
     missing = plan.missing()
     sets = {run.data: None for run in missing}
     check_data(sets, wishes.data)
+    if missing and args.command == "upgrade":
+        pair_of(args, wishes, typed_in).check_widths()
     if missing and args.on == "slurm":
         slurm.submit(plan, read_cluster(args.cluster), args.per_gpu, args.retries)
         return 0
     code = execute(args, plan, wishes, typed_in) if missing else 0
-    if code == 0:
-        show_table(args, plan, wishes)
-    return code
+    return code or show_table(args, plan, wishes)
 
 
 def check_place(args: argparse.Namespace) -> None:
@@ -201,8 +208,8 @@ def evidence_of(args: argparse.Namespace) -> paper.Evidence:
     return paper.FIGURES[args.figure] if args.figure else paper.TABLES[args.table]
 
 
-def show_table(args: argparse.Namespace, plan: Plan, wishes: Wishes) -> None:
-    """The protocol's table of all that is in the results' folder."""
+def show_table(args: argparse.Namespace, plan: Plan, wishes: Wishes) -> int:
+    """The protocol's table of all that is in the results' folder; its exit code."""
     output = wishes.output
     if args.command == "paper":
         evidence = evidence_of(args)
@@ -212,9 +219,10 @@ def show_table(args: argparse.Namespace, plan: Plan, wishes: Wishes) -> None:
         words = [str(output / args.command), TABLES[args.command]]
         words += ["--plot", str(output / "base_new.png")] if args.command == "base2new" else []
     print(flush=True)
-    subprocess.run([sys.executable, "parse_test_res.py", *words], check=True)
+    code = subprocess.call([sys.executable, "parse_test_res.py", *words])
     if wishes.demo and any(run.data.path for run in plan.runs.values()):
         print(DEMO_NOTE)
+    return code
 
 
 def main() -> int:

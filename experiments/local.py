@@ -29,7 +29,7 @@ class Stopped(Exception):
 def find_gpus() -> list[str]:
     """The GPUs of this machine that this process may use, by index."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [word for word in visible.split(",") if word.strip()]
+        return [word for word in visible.split(",") if word.strip() not in ("", "-1")]
     if shutil.which("nvidia-smi") is None:
         return []
     asked = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
@@ -44,6 +44,8 @@ def slots(gpus: Sequence[str], per_gpu: int, jobs: int | None) -> list[dict[str,
         jobs: how many at a time; None for one a slot of the GPUs, and without GPUs one at a time.
     """
     places = [{"CUDA_VISIBLE_DEVICES": gpu} for _ in range(per_gpu) for gpu in gpus]
+    if jobs is not None and gpus and jobs > len(places):
+        raise ValueError(f"--jobs is {jobs}, but there is room for {len(places)}: raise --per-gpu")
     if not places:
         places = [{} for _ in range(jobs or 1)]
     places = places[: jobs or len(places)]
@@ -81,7 +83,7 @@ class Pool:
         retries: how often a failed run is resumed.
         say: takes a line for the user.
         log_of: where a run's output goes.
-        look: is told now and then which runs go on, and how many have failed.
+        look: is told now and then which runs go on, how many have come to an end, and how many have failed.
     """
 
     def __init__(
@@ -90,9 +92,10 @@ class Pool:
         log_of: Callable[[Run], Path],
         retries: int = 0,
         say: Callable[[str], None] = print,
-        look: Callable[[list[Run], int], None] = lambda going, failed: None,
+        look: Callable[[list[Run], int, int], None] = lambda going, ended, failed: None,
     ) -> None:
         self.free, self.log_of, self.retries, self.say, self.look = list(places), log_of, retries, say, look
+        self.ended = 0  # runs that are done, have failed, or lack what they need
         self.going: list[Going] = []
         self.tries: dict[Path, int] = {}
         self.failed: list[Run] = []
@@ -119,6 +122,7 @@ class Pool:
         for run in waiting:
             if any(need.folder in lost for need in run.needs):
                 lost.add(run.folder)
+                self.ended += 1
                 self.say(f"not run, for what it needs failed: {run.folder}")
             elif self.free and all(need.folder in self.ready for need in run.needs):
                 self._begin(run, self.free.pop(0))
@@ -142,7 +146,7 @@ class Pool:
     def _wait(self) -> None:
         ended = [going for going in self.going if going.process.poll() is not None]
         if not ended:
-            self.look([going.run for going in self.going], len(self.failed))
+            self.look([going.run for going in self.going], self.ended, len(self.failed))
             time.sleep(0.02)
         for going in ended:
             self.going.remove(going)
@@ -153,6 +157,7 @@ class Pool:
         run, code = going.run, going.process.returncode
         took = f"{time.monotonic() - going.started:.0f} s"
         if code == 0:
+            self.ended += 1
             self.ready.add(run.folder)
             self.say(f"{run.folder} ({took})")
             return
@@ -162,6 +167,7 @@ class Pool:
             self._begin(run, self.free.pop())
             return
         self.failed.append(run)
+        self.ended += 1
         log = self.log_of(run)
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
         print("\n".join(lines), file=sys.stderr)

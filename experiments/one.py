@@ -9,10 +9,11 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from experiments.run import Run, how_words
 from experiments.state import write_settings
@@ -42,16 +43,26 @@ def lock_file(run: Run) -> Path:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Whether this process has a lock while the block runs."""
+def locked(path: Path, patience: float = 0.0) -> Iterator[bool]:
+    """Whether this process has a lock while the block runs.
+
+    Args:
+        patience: seconds to wait for it: who only asks whether a run goes on has it for a moment, too.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
+        yield _lock(file, time.monotonic() + patience)
+
+
+def _lock(file: IO[str], deadline: float) -> bool:
+    while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
         except BlockingIOError:
-            yield False
-            return
-        yield True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
 
 
 def is_running(run: Run) -> bool:
@@ -79,7 +90,7 @@ def end_with_parent(parent: int) -> None:
 
 def main(order: dict[str, Any]) -> int:
     folder = Path(order["folder"])
-    with locked(Path(order["lock"])) as free:
+    with locked(Path(order["lock"]), patience=1.0) as free:
         if not free:
             print(f"another process runs {folder}: wait for it, or end it", file=sys.stderr)
             return BUSY

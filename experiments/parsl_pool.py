@@ -75,7 +75,7 @@ class ParslPool(Pool):
         log_of: Callable[[Run], Path],
         retries: int = 0,
         say: Callable[[str], None] = print,
-        look: Callable[[list[Run], int], None] = lambda going, failed: None,
+        look: Callable[[list[Run], int, int], None] = lambda going, ended, failed: None,
     ) -> None:
         super().__init__([{} for _ in plan.missing()], log_of, retries, say, look)
         self.config = config

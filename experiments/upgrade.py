@@ -5,6 +5,8 @@ Beside them zero-shot CLIP and the same methods tuned on B. What the table says:
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +21,8 @@ from experiments.words import from_here
 DEMO_PAIR = ("demo/tiny_clip.pt", "demo/next_clip.pt")
 # what the parts of a pair's folder are called; reporting/upgrade.py reads them
 OLD, MOVED, NEW, CONTROL = "A_to_A", "A_to_B", "B_to_B", "A_to_B_words"
+# this package imports nothing that takes a second to
+WIDTHS = "import sys, clip; print(*(clip.load_token_embedding(name).shape[1] for name in sys.argv[1:]))"
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ def find_model(word: str, options: Sequence[str], typed_in: Path) -> Model:
         return model
     path = from_here(word, "", typed_in)
     if not Path(path).is_file():
-        raise ValueError(f"there is no file of CLIP's weights at '{word}'")
+        remedy = "; demo/README.md says how it is made" if path in DEMO_PAIR else ""
+        raise ValueError(f"there is no file of CLIP's weights at '{word}'{remedy}")
     return Model(path, tuple(options))
 
 
@@ -67,15 +72,37 @@ class Pair:
     def __init__(self, old: Model, new: Model, wishes: Wishes) -> None:
         if old.words() == new.words():
             raise ValueError(f"--old and --new are both '{old.name}'")
+        self.models = old, new
         self.wishes, self.folder = wishes, f"upgrade/{old.label}-to-{new.label}"
         self.old, self.new = (self._builder(model) for model in (old, new))
-        self.old_words = old.words()
 
     def _builder(self, model: Model) -> Builder:
-        given = pairs_of(self.wishes.options)
-        told = {**pairs_of(model.words()), **given}
-        options = tuple(word for pair in told.items() for word in pair)
+        given, told = pairs_of(self.wishes.options), pairs_of(model.words())
+        own = {*told, "MODEL.BACKBONE.NAME", "MODEL.BACKBONE.PATH"}
+        if both := [key for key in given if key in own]:
+            raise ValueError(
+                f"--options has {both[0]}, which differs between the models: --old, --new, --old-options and "
+                "--new-options say it"
+            )
+        options = tuple(word for pair in {**told, **given}.items() for word in pair)
         return Builder("upgrade", replace(self.wishes, options=options))
+
+    def check_widths(self) -> None:
+        """Read both models, which may have to be downloaded first.
+
+        Raises:
+            ValueError: a model cannot be had, or their text towers are not of one width.
+        """
+        names = [model.name for model in self.models]
+        result = subprocess.run([sys.executable, "-c", WIDTHS, *names], capture_output=True, text=True)
+        if result.returncode:
+            raise ValueError(result.stderr.strip().splitlines()[-1])
+        old, new = result.stdout.split()
+        if old != new:
+            raise ValueError(
+                f"the text tower of --old {names[0]} is {old} wide, that of --new {names[1]} {new}: prompts "
+                "of one don't fit the other"
+            )
 
     def zero_shot(self, data: DataSet, seed: int) -> Iterator[Run]:
         for builder, part in ((self.old, OLD), (self.new, NEW)):
@@ -99,7 +126,7 @@ class Pair:
         test = replace(test, extra=self.new._extra(training.trainer))
         if part != CONTROL:
             return test
-        return replace(test, options=(*test.options, "TRAINER.COOP.UPGRADED_FROM", self.old_words[1]))
+        return replace(test, options=(*test.options, "TRAINER.COOP.UPGRADED_FROM", self.models[0].name))
 
     def tests(self, tuned: Run, again: Run, data: DataSet, source: DataSet) -> Iterator[Run]:
         """What is to be tested on a data set, beside what the trainings test themselves."""

@@ -36,11 +36,10 @@ class Watch:
         return log_file(self.output, run)
 
     def say(self, line: str) -> None:
-        self.bar.update()
         tqdm.write(line, file=sys.stdout)
         sys.stdout.flush()
 
-    def look(self, going: list[Run], failed: int) -> None:
+    def look(self, going: list[Run], ended: int, failed: int) -> None:
         """Show in the bar, once a second, what goes on."""
         if self.bar.disable or time.monotonic() - self.looked < 1:
             return
@@ -48,6 +47,7 @@ class Watch:
         names = [f"{run.trainer} {run.data.name} {run.seed} {progress(run.folder)}".strip() for run in going]
         more = [f"{len(going) - SHOWN} more"] if len(going) > SHOWN else []
         lost = [f"{failed} failed"] if failed else []
+        self.bar.n = ended
         self.bar.set_postfix_str(", ".join([*lost, *names[:SHOWN], *more]))
 
     def close(self) -> None:

@@ -81,27 +81,37 @@ class CoOp(PromptTrainer):
             )
         return checkpoint
 
+    def train(self) -> None:  # type: ignore[override]
+        if self.cfg.TRAINER.COOP.UPGRADED_FROM:
+            raise ValueError("TRAINER.COOP.UPGRADED_FROM is for --eval-only: every load moves the prompts")
+        super().train()
+
     def load_model_state_dict(self, name: str, state_dict: Mapping[str, Tensor]) -> None:
         """Take over tuned tensors; with ``UPGRADED_FROM`` E_B(words) + (ctx - E_A(words)) in place of ctx.
 
         Raises:
-            ValueError: there are two such contexts, of which this is one.
+            ValueError: there are two such contexts, of which this is one, or the widths differ.
         """
         if old := self.cfg.TRAINER.COOP.UPGRADED_FROM:
             if is_parametrized(self.model.prompt_learner):
                 raise ValueError(f"TRAINER.COOP.UPGRADED_FROM does not go with {type(self).__name__}")
-            state_dict = {
-                **state_dict,
-                "ctx": state_dict["ctx"] + self._words_moved(clip.load_token_embedding(old)),
-            }
+            key = self.model.prompt_learner.checkpoint_key("ctx")
+            if (context := state_dict.get(key)) is not None:  # else what follows says so
+                state_dict = {**state_dict, key: context + self._words_moved(old)}
         super().load_model_state_dict(name, state_dict)
 
-    def _words_moved(self, old: Tensor) -> Tensor:
-        """What an upgrade from the token embedding ``old`` does to that of ``CTX_INIT``'s words, [M, D]."""
+    def _words_moved(self, old: str) -> Tensor:
+        """What an upgrade from the CLIP ``old`` does to the embeddings of ``CTX_INIT``'s words, [M, D]."""
         text = self.cfg.TRAINER.COOP.CTX_INIT.replace("_", " ")
         words = clip.tokenize(text)[0, 1 : 1 + len(text.split())]
         ours = self.model.clip.token_embedding.weight.detach().float().cpu()
-        return ours[words] - old[words]
+        theirs = clip.load_token_embedding(old)
+        if theirs.shape[1] != ours.shape[1]:
+            raise ValueError(
+                f"TRAINER.COOP.UPGRADED_FROM {old} has a text tower of width {theirs.shape[1]}, this CLIP "
+                f"one of {ours.shape[1]}: prompts of one don't fit the other"
+            )
+        return ours[words] - theirs[words]
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         return CoOpLearner(clip_model, classnames, self.cfg.TRAINER.COOP)

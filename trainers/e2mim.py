@@ -10,6 +10,7 @@ Shape legend: B images, C classes, L of them that a mini-batch needs, E width of
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import Any
 
@@ -19,11 +20,14 @@ from torch import Tensor, nn
 from yacs.config import CfgNode as CN
 
 from dassl.engine import TRAINER_REGISTRY
-from dassl.optim import build_optimizer
+from dassl.engine.models import Names
+from dassl.optim import build_lr_scheduler, build_optimizer
 from trainers.coop import CoOp
 from trainers.core import View
 from trainers.core.model import unit
 from trainers.core.templates import template_of
+
+logger = logging.getLogger(__name__)
 
 
 def mutual_information_loss(soft: Tensor, hand: Tensor, tau: float, critic: Tensor | None = None) -> Tensor:
@@ -71,6 +75,7 @@ class E2MIM(CoOp):
     }
     READS = ("DATASET.TEMPLATE",)
     critic: nn.Parameter | None = None  # [E, E]
+    critic_sched: Any = None
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
@@ -78,6 +83,11 @@ class E2MIM(CoOp):
         for name in ("MI_TAU", "MIX_ALPHA"):
             if options[name] <= 0:
                 raise ValueError(f"TRAINER.E2MIM.{name} is {options[name]}; it must be above 0")
+        for name in ("MI_WEIGHT", "MIX_WEIGHT"):
+            if options[name] < 0:
+                raise ValueError(f"TRAINER.E2MIM.{name} is {options[name]}; it must be 0 or more")
+        if options.CRITIC == "bilinear" and not options.MI_WEIGHT:
+            logger.warning("TRAINER.E2MIM.CRITIC has no effect with TRAINER.E2MIM.MI_WEIGHT 0")
         if not 0 <= options.ENSEMBLE <= 1:
             raise ValueError(f"TRAINER.E2MIM.ENSEMBLE is {options.ENSEMBLE}; it must be in [0, 1]")
         for name, choices in (("CRITIC", ("cosine", "bilinear")), ("MIX_MODE", ("between", "within"))):
@@ -120,14 +130,23 @@ class E2MIM(CoOp):
         if self.cfg.TRAINER.E2MIM.CRITIC == "bilinear":
             self.critic = nn.Parameter(torch.eye(self.hand_crafted.shape[1], device=self.device))
             self.companions = [build_optimizer(nn.ParameterList([self.critic]), self.cfg.OPTIM)]
+            self.critic_sched = build_lr_scheduler(self.companions[0], self.cfg.OPTIM)
+
+    def update_lr(self, names: Names = None) -> None:
+        super().update_lr(names)
+        if self.critic_sched is not None:
+            self.critic_sched.step()
 
     def extra_state(self) -> dict[str, Any]:
-        own = {} if self.critic is None else {"critic": self.critic.detach()}
+        own: dict[str, Any] = {}
+        if self.critic is not None:
+            own = {"critic": self.critic.detach(), "critic_sched": self.critic_sched.state_dict()}
         return {**super().extra_state(), **own, "companions": [part.state_dict() for part in self.companions]}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         super().load_extra_state(state)
         if self.critic is not None:
             self.critic.data.copy_(state["critic"])
+            self.critic_sched.load_state_dict(state["critic_sched"])
         for part, stored in zip(self.companions, state["companions"], strict=True):
             part.load_state_dict(stored)

@@ -22,15 +22,17 @@ def curve_logger(cfg: CfgNode) -> str:
     """The package that ``cfg`` asks for, "" for none.
 
     Raises:
-        ValueError: it is unknown, or not installed.
+        ValueError: it is unknown or not installed, or there are two.
     """
     name = cfg.TRAIN.LOGGER
     if name not in LOGGERS:
         raise ValueError(f"TRAIN.LOGGER is {name!r}; it must be one of {', '.join(LOGGERS)}")
+    setting = f"LOGGER is {name!r}"
     if name == "none":
-        name = "tensorboard" if cfg.TRAIN.TENSORBOARD else ""
+        name, setting = ("tensorboard", "TENSORBOARD is True") if cfg.TRAIN.TENSORBOARD else ("", "")
+    elif cfg.TRAIN.TENSORBOARD and name != "tensorboard":
+        raise ValueError(f"TRAIN.{setting} and TRAIN.TENSORBOARD is True: the curves go to one of them")
     if name and importlib.util.find_spec(name) is None:
-        setting = "TENSORBOARD is True" if cfg.TRAIN.TENSORBOARD else f"LOGGER is {name!r}"
         raise ValueError(f"TRAIN.{setting}, but the package {name} is not installed: pip install {name}")
     return name
 

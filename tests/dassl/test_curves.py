@@ -80,6 +80,7 @@ def test_an_online_run_is_the_user_s_choice(
     [
         (("TRAIN.LOGGER", "wanbd"), "TRAIN.LOGGER is 'wanbd'; it must be one of none, tensor"),
         (("TRAIN.LOGGER", "trackio"), "TRAIN.LOGGER is 'trackio', but .* pip install trackio"),
+        (("TRAIN.LOGGER", "wandb", "TRAIN.TENSORBOARD", True), "the curves go to one of them"),
         (("TRAIN.TENSORBOARD", True), "TRAIN.TENSORBOARD is True, but .* pip install tensorboard"),
     ],
 )

@@ -21,7 +21,10 @@ def call(*words: object) -> subprocess.CompletedProcess[str]:
     [
         ("base2new", 2, "--data-sets"),
         ("base2new --data-sets eurosatt", 1, "unknown data set 'eurosatt'"),
-        ("base2new --data-sets dtd dtd", 1, "two data sets are called dtd"),
+        ("base2new --data-sets dtd --methods zsclip --plugins", 1, "--methods has 'zsclip'; known:"),
+        ("upgrade --data-sets dtd", 1, "--old and --new must name a CLIP each"),
+        ("upgrade --data-sets dtd --old ViT-B/16 --new gone.pt", 1, "no file of CLIP's weights at 'gone.pt'"),
+        ("upgrade --data-sets dtd --plugins dept", 1, "--plugins dept is not for upgrade"),
         ("base2new --data-sets dtd --methods coup", 1, "--methods has 'coup'; known: cocoop coop"),
         ("base2new --data-sets dtd --seeds -1", 1, "--seeds has -1"),
         ("base2new --data-sets dtd --shots 0", 1, "--shots is 0"),
@@ -37,6 +40,18 @@ def test_what_is_wrong_is_said(words: str, code: int, said: str) -> None:
     result = call(*words.split())
     assert result.returncode == code and said in result.stderr, result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_data_set_that_is_named_twice_is_one(tmp_path: Path) -> None:
+    words = f"base2new --data-sets dtd demo dtd digits --plugins --seeds 1 --plan --output {tmp_path}"
+    assert call(*words.split()).stdout.endswith("12 runs: 12 to run\n")
+
+
+def test_where_nothing_has_begun_there_is_nothing_to_resume(tmp_path: Path) -> None:
+    words = f"base2new --data-sets digits --model demo --seeds 1 --resume-failed --output {tmp_path}"
+    result = call(*words.split())
+    assert result.returncode == 0 and "of none that has begun anything is missing" in result.stdout
+    assert result.stderr == "" and not list(tmp_path.iterdir())
 
 
 def test_a_plan_writes_nothing(tmp_path: Path) -> None:

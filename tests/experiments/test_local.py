@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from experiments.local import slots
+from experiments.local import find_gpus, slots
 from tests.scripts.checkout import REPOSITORY, Checkout, value
 
 # works in small pieces, and says when it began, where and when it ended
@@ -175,6 +175,12 @@ def test_places(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [place["CUDA_VISIBLE_DEVICES"] for place in gpus] == ["0", "1", "0", "1"]
     assert {place["OMP_NUM_THREADS"] for place in gpus} == {"3"}
     assert len(slots(["0", "1"], 2, 3)) == 3
+    with pytest.raises(ValueError, match="--jobs is 5, but there is room for 4: raise --per-gpu"):
+        slots(["0", "1"], 2, 5)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert find_gpus() == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert find_gpus() == ["3", "5"]
     monkeypatch.setenv("OMP_NUM_THREADS", "5")  # the user's word
     assert slots([], 1, 2) == [{}, {}]
 

@@ -230,8 +230,12 @@ def test_a_test_on_another_data_set_has_that_ones_settings(tmp_path: Path) -> No
 
 def test_groups_of_data_sets(tmp_path: Path) -> None:
     assert len(expand(["all11"], tmp_path)) == 11 and len(expand(["targets", "shifted"], tmp_path)) == 14
+    own = tmp_path / "dtd"
+    own.mkdir()
     with pytest.raises(ValueError, match="two data sets are called dtd"):
-        expand(["all11", "dtd"], tmp_path)
+        expand(["all11", "./dtd"], tmp_path)
+    assert expand(["dtd", "all11", "dtd"], tmp_path)[0] == DataSet("dtd")
+    assert len(expand(["dtd", "all11", "dtd"], tmp_path)) == 11
     plan = Plan(xd(DataSet("imagenet"), [EUROSAT], ["coop"], [], [1], Wishes(output=tmp_path)))
     assert [run.place.split("/")[1] for run in plan.runs.values()] == ["train", "test"]
 

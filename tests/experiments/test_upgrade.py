@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from experiments.catalogue import DataSet
 from experiments.plan import Plan
@@ -102,3 +104,27 @@ def test_what_cannot_be(wishes: Wishes, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no file of CLIP's weights at 'gone\.pt'"):
         find_model("gone.pt", (), tmp_path)
     assert find_model("ViT-L/14", (), tmp_path) == Model("ViT-L/14")
+
+
+@pytest.mark.parametrize("options", [("MODEL.BACKBONE.PATH", "x"), ("INPUT.PIXEL_MEAN", "[0, 0, 0]")])
+def test_what_differs_between_the_models_is_not_for_every_run(
+    wishes: Wishes, options: tuple[str, ...]
+) -> None:
+    with pytest.raises(ValueError, match=f"--options has {options[0]}, which differs"):
+        Pair(A, B, replace(wishes, options=options))
+
+
+def test_widths_are_compared_before_anything_is_trained(wishes: Wishes, tmp_path: Path) -> None:
+    files = {}
+    for width in (64, 128):
+        files[width] = tmp_path / f"{width}.pt"
+        torch.save({"token_embedding.weight": torch.zeros(49408, width, dtype=torch.float16)}, files[width])
+    narrow, wide = Model(str(files[64])), Model(str(files[128]))
+    with pytest.raises(ValueError, match=r"--old .*64\.pt is 64 wide, that of --new .*128\.pt 128"):
+        Pair(narrow, wide, wishes).check_widths()
+    same = tmp_path / "same.pt"
+    same.write_bytes(files[64].read_bytes())
+    Pair(narrow, Model(str(same)), wishes).check_widths()
+    same.write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=r"same\.pt is no readable CLIP file|not a plain weights file"):
+        Pair(narrow, Model(str(same)), wishes).check_widths()

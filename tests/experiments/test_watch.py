@@ -50,15 +50,15 @@ def test_the_bar_says_what_goes_on_and_what_failed(
     going = trainings(plan)[:4]
     going[1].folder.mkdir(parents=True)
     (going[1].folder / "log.txt").write_text(LINE.format(7, "0:00:30"))
-    watch.look(going, 2)
+    watch.look(going, 5, 2)
     names = [f"{run.trainer} {run.data.name} {run.seed}" for run in going]
     expected = f"2 failed, {names[0]}, {names[1]} (epoch 7 of 20, 0:00:30 left), {names[2]}, 1 more"
     assert watch.bar.postfix == expected
-    watch.look(going[:1], 0)
+    watch.look(going[:1], 6, 0)
     assert watch.bar.postfix == expected, "not more than once a second"
     watch.looked -= 1
-    watch.look(going[:1], 0)
-    assert watch.bar.postfix == names[0]
+    watch.look(going[:1], 6, 0)
+    assert watch.bar.postfix == names[0] and watch.bar.n == 6
     watch.close()
 
 
@@ -68,5 +68,5 @@ def test_where_there_is_no_terminal_nothing_is_read(
     monkeypatch.setattr(sys, "stderr", StringIO())
     monkeypatch.setattr("experiments.watch.progress", lambda folder: 1 / 0)
     watch = Watch(plan, "2 at a time", tmp_path)
-    watch.look(trainings(plan), 0)
+    watch.look(trainings(plan), 0, 0)
     watch.close()

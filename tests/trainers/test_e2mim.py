@@ -133,8 +133,30 @@ def test_the_critic_is_tuned_beside_the_prompts_and_not_stored(build: Build) -> 
     other.prepare()
     other.load_extra_state(state)
     assert torch.equal(other.critic, trainer.critic)
+    assert other.critic_sched.state_dict() == trainer.critic_sched.state_dict()
+    rates = [part.param_groups[0]["lr"] for part in (trainer.optim, *trainer.companions)]
+    assert rates[0] == rates[1] < 0.01, "both follow the schedule"
     memory = other.companions[0].state_dict()["state"][0]["momentum_buffer"]
     assert torch.equal(memory, trainer.companions[0].state_dict()["state"][0]["momentum_buffer"])
+
+
+def test_a_critic_without_a_loss_is_said_and_harms_nothing(
+    build: Build, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = ("TRAINER.E2MIM.CRITIC", "bilinear", "TRAINER.E2MIM.MI_WEIGHT", "0.0")
+    trainer = build("E2MIM", *FP32, *options)
+    assert "TRAINER.E2MIM.CRITIC has no effect with TRAINER.E2MIM.MI_WEIGHT 0" in caplog.text
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)  # refuses an optimiser without gradients
+    trainer.train()
+    assert torch.equal(trainer.critic, torch.eye(len(trainer.critic)))
+
+
+def test_hand_crafted_features_are_exact_under_autocast(build: Build) -> None:
+    trainer = build("E2MIM", *FP32)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = trainer.hand_crafted
+    again = build("E2MIM", *FP32).hand_crafted
+    assert torch.equal(found, again)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
@@ -152,6 +174,8 @@ def test_the_ensemble_is_of_both_kinds_of_prompts(build: Build, share: float) ->
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
+        ("MI_WEIGHT", "-0.5", "MI_WEIGHT is -0.5; it must be 0 or more"),
+        ("MIX_WEIGHT", "-1.0", "MIX_WEIGHT is -1.0; it must be 0 or more"),
         ("MI_TAU", "0.0", "MI_TAU is 0.0; it must be above 0"),
         ("MIX_ALPHA", "-1.0", "MIX_ALPHA is -1.0; it must be above 0"),
         ("ENSEMBLE", "1.5", "ENSEMBLE is 1.5; it must be in"),

@@ -100,6 +100,34 @@ def test_another_width_is_refused(build: Build, tmp_path: Path) -> None:
         evaluated(build, "CoOp", wide, tmp_path / "tuned", tmp_path / "again")
 
 
+def test_nothing_is_trained_with_it(build: Build, tmp_path: Path) -> None:
+    trainer = build("CoOp", *OPTIONS, "TRAINER.COOP.UPGRADED_FROM", "ViT-B/16", output=tmp_path / "run")
+    with pytest.raises(ValueError, match="UPGRADED_FROM is for --eval-only"):
+        trainer.train()
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_control_finds_the_context_under_any_name(
+    build: Build, tiny_clip_file: Path, tmp_path: Path
+) -> None:
+    build("CoOp_DePT", *OPTIONS, output=tmp_path / "tuned").train()
+    options = ("TRAINER.COOP.UPGRADED_FROM", str(tiny_clip_file))
+    again = evaluated(build, "CoOp_DePT", tiny_clip_file, tmp_path / "tuned", tmp_path / "again", *options)
+    plain = evaluated(build, "CoOp_DePT", tiny_clip_file, tmp_path / "tuned", tmp_path / "plain")
+    assert torch.equal(again.model.prompt_learner.ctx, plain.model.prompt_learner.ctx)
+
+
+def test_the_control_from_another_width_is_refused(
+    build: Build, tiny_clip_file: Path, tmp_path: Path
+) -> None:
+    build("CoOp", *OPTIONS, output=tmp_path / "tuned").train()
+    wide = tmp_path / "wide.pt"
+    torch.save({"token_embedding.weight": torch.zeros(49408, 96)}, wide)
+    with pytest.raises(ValueError, match="has a text tower of width 96, this CLIP one of 64"):
+        options = ("TRAINER.COOP.UPGRADED_FROM", str(wide))
+        evaluated(build, "CoOp", tiny_clip_file, tmp_path / "tuned", tmp_path / "again", *options)
+
+
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [

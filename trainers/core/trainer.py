@@ -136,7 +136,8 @@ class PromptTrainer(CLIPTrainer):
         """
         exact = self.precision.towers == torch.float32
         clip_model = self.model.clip if exact else load_clip(self.cfg).to(self.device)
-        return ensemble_features(clip_model, self.scope.names, templates, normalize_each)
+        with torch.autocast(self.device.type, enabled=False):
+            return ensemble_features(clip_model, self.scope.names, templates, normalize_each)
 
     def on_source_classes(self) -> bool:
         """Whether this run's classes are among those that its prompts were tuned on."""
@@ -188,7 +189,7 @@ class PromptTrainer(CLIPTrainer):
         for optim in self._moving():
             if self.scaler is None:
                 optim.step()
-            else:
+            elif any(tensor.grad is not None for group in optim.param_groups for tensor in group["params"]):
                 self.scaler.step(optim)
         if self.scaler is not None:
             self.scaler.update()

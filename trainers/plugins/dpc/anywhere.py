@@ -9,7 +9,7 @@ Shape legend: b images of the mini-batch, n classes, L image-text pairs.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -60,7 +60,7 @@ class AnyDPC(DualTrainer):
     of a tower. A step replaces the trainer's own, and with it all of its losses; see `own_loss`.
     """
 
-    tuned_classes: frozenset[str] | None = None  # of P', by name; None before a checkpoint says which
+    _classes_of_tuned: Sequence[Any] | None = None  # P' data set and class names; None where nothing says
 
     # -- what the trainer in front of which it stands may say otherwise ----------------------------------
 
@@ -122,8 +122,10 @@ class AnyDPC(DualTrainer):
         return type(self).__name__ if hasattr(self, "dual_prompts") else self._behind().__name__
 
     def on_source_classes(self) -> bool:
-        known = self.tuned_classes is None or self.tuned_classes >= set(self.lab2cname.values())
-        return not self.cfg.TRAINER.DPC.DECOUPLING or known
+        if not self.cfg.TRAINER.DPC.DECOUPLING or self._classes_of_tuned is None:
+            return True
+        dataset, names = self._classes_of_tuned
+        return dataset == self.cfg.DATASET.NAME and set(names) >= set(self.lab2cname.values())
 
     # -- a step -------------------------------------------------------------------------------------------
 
@@ -131,7 +133,7 @@ class AnyDPC(DualTrainer):
         if not self.weight_base:
             raise ValueError("TRAINER.DPC.WEIGHT_BASE is 0, which evaluates P: set it in (0, 1] to train P'")
         super().prepare()
-        self.tuned_classes = frozenset(self.lab2cname.values())
+        self._classes_of_tuned = self._classes()
         if self.cfg.TRAINER.DPC.HARD_NEGATIVES:
             self.negatives = self.negative_sampler()
 
@@ -200,8 +202,15 @@ class AnyDPC(DualTrainer):
 
     def checkpoint_extras(self, name: str) -> dict[str, Any]:
         """Also which classes P' was tuned on."""
-        classes = sorted(self.lab2cname.items())
-        return {**super().checkpoint_extras(name), "classnames": [label_name for _, label_name in classes]}
+        return {**super().checkpoint_extras(name), "dpc_classes": list(self._classes())}
+
+    def load_checkpoint_extras(self, name: str, checkpoint: dict[str, Any], path: str) -> None:
+        super().load_checkpoint_extras(name, checkpoint, path)
+        self.check_stored(checkpoint, path)
+
+    def _classes(self) -> tuple[str, list[str]]:
+        """This run's data set and its classes."""
+        return self.cfg.DATASET.NAME, [name for _, name in sorted(self.lab2cname.items())]
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         super().load_model(directory, epoch)
@@ -212,8 +221,8 @@ class AnyDPC(DualTrainer):
             checkpoint = load_checkpoint(path)
             if "dpc" not in checkpoint:
                 raise ValueError(f"{path!r} was not written by a trainer with DPC")
-            self.take_stored(checkpoint, path)
-            self.tuned_classes = frozenset(checkpoint["classnames"])
+        self.take_stored(checkpoint, path)  # they all say the same
+        self._classes_of_tuned = checkpoint["dpc_classes"]
 
 
 def _final_epoch(directory: str, model: str) -> int | None:

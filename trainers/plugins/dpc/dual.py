@@ -151,18 +151,9 @@ class DualTrainer(TrainerX):
                 f"that {path} was trained from: give that backbone, or train DPC again"
             )
 
-    def take_stored(self, checkpoint: Mapping[str, Any], path: str) -> None:
-        """Read the leaf that was loaded from ``checkpoint`` as it was trained, under its own w_b.
-
-        Raises:
-            ValueError: it was trained from another P, or as another reading.
-        """
-        stored = checkpoint.get("dpc")
-        trained_under = stored["weight_base"] if stored else self.own_weight_base
-        if not self.reading.mixes_base and self.weight_base not in (0, trained_under):
-            message = "TRAINER.DPC.WEIGHT_BASE %s has no effect on an evaluation of %s: base classes see P'"
-            logger.warning(message, self.weight_base, self.reading.name)
-        if stored is None:
+    def check_stored(self, checkpoint: Mapping[str, Any], path: str) -> None:
+        """Raise ValueError where ``checkpoint`` was trained from another P, or as another reading."""
+        if (stored := checkpoint.get("dpc")) is None:
             return
         if stored["variant"] != self.reading.name:
             raise ValueError(
@@ -170,4 +161,18 @@ class DualTrainer(TrainerX):
                 f"{stored['variant']!r}: set TRAINER.DPC.VARIANT {stored['variant']}"
             )
         self.check_tuned(stored["tuned"], path)
-        self.dual_prompts.reweight(lambda tensor: self.rule_of(tensor, stored["weight_base"]))
+
+    def take_stored(self, checkpoint: Mapping[str, Any], path: str) -> None:
+        """Read the leaf that was loaded from ``checkpoint`` as it was trained, under its own w_b.
+
+        Raises:
+            ValueError: it was trained from another P, or as another reading.
+        """
+        self.check_stored(checkpoint, path)
+        stored = checkpoint.get("dpc")
+        trained_under = stored["weight_base"] if stored else self.own_weight_base
+        if not self.reading.mixes_base and self.weight_base not in (0, trained_under):
+            message = "TRAINER.DPC.WEIGHT_BASE %s has no effect on an evaluation of %s: base classes see P'"
+            logger.warning(message, self.weight_base, self.reading.name)
+        if stored is not None:
+            self.dual_prompts.reweight(lambda tensor: self.rule_of(tensor, stored["weight_base"]))

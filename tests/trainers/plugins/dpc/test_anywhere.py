@@ -66,6 +66,32 @@ class Whole(TrainerX):
             self.model.load_state_dict(state, strict=False)
 
 
+class Two(Whole):
+    """Two registered models, as a method with a part beside its prompts has."""
+
+    def build_model(self) -> None:
+        super().build_model()
+        self.beside = nn.Linear(3, 3)
+        optim = build_optimizer(self.beside, self.cfg.OPTIM)
+        self.register_model("beside", self.beside, optim, build_lr_scheduler(optim, self.cfg.OPTIM))
+        forward = self.model.forward
+        self.model.forward = lambda images, labels=None: self._both(forward(images), labels)
+
+    def _both(self, logits: Tensor, labels: Tensor | None) -> Tensor:
+        logits = self.beside(logits)
+        return logits if labels is None else F.cross_entropy(logits, labels)
+
+    def forward_backward(self, batch: dict[str, Any]) -> dict[str, float]:
+        self.model.eval()
+        self.model_backward_and_update(self.model(batch["img"], batch["label"]))
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+        return {}
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        super(Whole, self).load_model(directory, epoch)
+
+
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(TRAINER_REGISTRY, "_objects", dict(TRAINER_REGISTRY._objects))
@@ -278,6 +304,50 @@ def test_losses_are_scaled_as_the_trainer_does(stages: Make) -> None:
     plain, scaled = train(TinyCoOp, "plain"), train(Scaled, "scaled")
     assert plain.abs().max() > 0.01
     torch.testing.assert_close(scaled, plain, rtol=0.05, atol=5e-3)  # autocast computes in bfloat16
+
+
+@pytest.mark.parametrize("weight", [0.2, 0.5, 1.0])
+def test_two_models_under_another_weight(stages: Make, tmp_path: Path, weight: float) -> None:
+    trained = stages(Two, "TRAINER.DPC.VARIANT", "paper", "TRAINER.DPC.WEIGHT_BASE", 0.2)
+    trained.train()
+    again = stages(Two, "TRAINER.DPC.VARIANT", "paper", "TRAINER.DPC.WEIGHT_BASE", weight, output="again")
+    again.load_model(str(tmp_path / "dpc"), 2)
+    parts = trained.dual_prompts._parts, again.dual_prompts._parts
+    assert parts[0].keys() == parts[1].keys() and "beside.weight" in parts[0]
+    with trained.dual_prompts.showing("parallel"), again.dual_prompts.showing("parallel"):
+        torch.testing.assert_close(again.beside.weight, trained.beside.weight)
+        torch.testing.assert_close(again.model.prompts[0], trained.model.prompts[0])
+        moved = (trained.beside.weight - parts[0]["beside.weight"][0].tuned).abs().max()
+    assert moved > 1e-3
+
+
+def test_a_run_without_its_resume_file_goes_on_with_the_same_p(stages: Make, tmp_path: Path) -> None:
+    first = stages(Whole, "TRAIN.CHECKPOINT_FREQ", 1, "OPTIM.MAX_EPOCH", 3)
+    plain = first.before_epoch
+    first.before_epoch = lambda: plain() if first.epoch < 2 else 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        first.train()
+    (tmp_path / "dpc" / "resume.pth.tar").unlink()
+    backbone = tmp_path / "Whole" / "Deep" / "model.pth.tar-4"
+    stored = torch.load(backbone, weights_only=False)
+    stored["state_dict"]["prompts.0"] += 5
+    torch.save(stored, backbone)
+    with pytest.raises(ValueError, match="holds other prompts than those"):
+        stages(Whole, "TRAIN.CHECKPOINT_FREQ", 1, "OPTIM.MAX_EPOCH", 3).train()
+
+
+def test_classes_of_the_same_names_elsewhere_are_new(stages: Make, tmp_path: Path) -> None:
+    stages(Whole).train()
+    again = stages(Whole, output="again")
+    again.load_model(str(tmp_path / "dpc"), 2)
+    assert again.on_source_classes()
+    again.lab2cname = dict(list(again.lab2cname.items())[:2])
+    assert again.on_source_classes(), "some of them"
+    again.cfg.defrost()
+    again.cfg.DATASET.NAME = "ShiftedImages"
+    assert not again.on_source_classes()
+    again.cfg.TRAINER.DPC.DECOUPLING = False
+    assert again.on_source_classes()
 
 
 # -- what does not work is said ------------------------------------------------------------------------
