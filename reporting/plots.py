@@ -6,8 +6,9 @@ And as the SVG element of a page.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from reporting.base_new import Summary
@@ -159,6 +160,27 @@ def draw_h(axis: Any, panel: Sequence[Summary], plugins: Sequence[str]) -> None:
         axis.bar_label(bars, fmt="%.1f", fontsize=7, padding=2)
     axis.set_title(panel[0].row.dataset, fontsize=10, loc="left")
     axis.set_xticks(range(len(learners)), learners, fontsize=8)
+
+
+def weights_figure(weights: Sequence[float], found: Mapping[str, Sequence[Sequence[float]]]) -> Any:
+    """Draws accuracy over the weight of P', a panel a class set, a thin line each run and their mean.
+
+    As in Figure 6 of the DPC paper.
+
+    Args:
+        found: accuracies by class set, weight and run.
+    """
+
+    def draw(axis: Any, panel: Sequence[str]) -> None:
+        (classes,) = panel
+        values = found[classes]
+        for run in zip(*values, strict=True) if len(values[0]) > 1 else ():
+            axis.plot(weights, run, color="#bbbbbb", linewidth=0.8)
+        axis.plot(weights, [fmean(runs) for runs in values], "o-", color="#2b6cb0", markersize=4)
+        axis.set_title(f"{classes} classes (n = {len(values[0])})", fontsize=10, loc="left")
+        axis.set_xlabel("weight of P' (0: the tuned prompt P)")
+
+    return draw_panels([[name] for name in found], [3.4] * len(found), draw)
 
 
 def few_shot_figure(curves: Sequence[Curve]) -> Any:

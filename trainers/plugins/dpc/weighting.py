@@ -172,6 +172,19 @@ class DualPrompts:
             for (part, _), old in zip(self._parts.values(), before, strict=True):
                 part.shown = old
 
+    @contextmanager
+    def mixed(self, w: float) -> Iterator[None]:
+        """Show w P' + (1 - w) P in all tensors, whatever their rules say, for the length of a with block."""
+        rules = [part.rule for part, _ in self._parts.values()]
+        for part, _ in self._parts.values():
+            part.rule = part.rule._replace(weight_new=w)
+        try:
+            with self.showing("new"):
+                yield
+        finally:
+            for (part, _), rule in zip(self._parts.values(), rules, strict=True):
+                part.rule = rule
+
     def fingerprint(self) -> str:
         """SHA-1 of P, all tensors of it."""
         digest = hashlib.sha1()

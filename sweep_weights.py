@@ -1,0 +1,125 @@
+"""Accuracy over the weight of DPC's two prompts, from the prompts of finished runs.
+
+    python sweep_weights.py output/run                              base and new classes, w = 0, 0.1, ... 1
+    python sweep_weights.py output/seed1 output/seed2 output/seed3  mean and spread over runs
+    python sweep_weights.py output/run --weights 0 1e-6 0.2 1 --classes new --plot weights.png
+
+All classes see w P' + (1 - w) P, w = 0 the tuned prompt, w = 1 the parallel one (Figure 6 of the DPC paper):
+base classes over w_b, new ones over w_n. Nothing is trained or stored; where the image tower is frozen, each
+image is encoded once. Choosing a weight by this table means choosing it by test images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import train
+from dassl.engine import TRAINER_REGISTRY
+from predict import read_run, settings_of
+from reporting.formats import FORMATS
+from reporting.plots import save, weights_figure
+from reporting.tables import Column, Table, mean_and_std
+from trainers.plugins.dpc import DPC
+
+WEIGHTS = [i / 10 for i in range(11)]
+CLASSES = ("base", "new", "all")
+NOTE = "Accuracy in %{spread}; w P' + (1 - w) P: 0 is the tuned prompt, 1 the parallel one."
+
+
+def trainer_of(directory: Path, epoch: int | None, root: str, classes: str, options: Sequence[str]) -> Any:
+    """DPC's trainer with the prompts of the run in ``directory``, on the test images of ``classes``.
+
+    Raises:
+        FileNotFoundError, ValueError: something of it is missing, or it is no run of DPC.
+    """
+    checkpoint, epoch = read_run(directory, epoch, "RUN")
+    if "dpc" not in checkpoint:
+        raise ValueError(f"{str(directory)!r} is a run of {checkpoint['trainer']}: only DPC has two prompts")
+    modal = json.loads(checkpoint["settings"].get("TRAINER.MODAL", '"cross"'))
+    cfg = settings_of(checkpoint, ["TRAINER.MODAL", modal, *options])
+    cfg.defrost()
+    cfg.merge_from_list(["DATASET.ROOT", root, "DATASET.SUBSAMPLE_CLASSES", classes, "OUTPUT_DIR", ""])
+    cfg.freeze()
+    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)(cfg)
+    assert isinstance(trainer, DPC)
+    trainer.load_model(str(directory), epoch=epoch)
+    return trainer
+
+
+@torch.no_grad()
+def accuracy(trainer: DPC, weight: float) -> float:
+    """Of the test images, in %, with the prompts mixed by ``weight``."""
+    trainer.set_model_mode("eval")
+    right = total = 0
+    with trainer.dual_prompts.mixed(weight):
+        with trainer.precision.autocast():
+            trainer._text_features = trainer.test_text_features("test")
+        for _, logits, labels in trainer.test_steps(trainer.test_batches(trainer.test_loader)):
+            right += int((logits.argmax(dim=1) == labels).sum())
+            total += len(labels)
+    return 100 * right / total
+
+
+def sweep(args: argparse.Namespace) -> dict[str, list[list[float]]]:
+    """Accuracies by class set, weight and run."""
+    found: dict[str, list[list[float]]] = {classes: [[] for _ in args.weights] for classes in args.classes}
+    for directory in args.runs:
+        for classes in args.classes:
+            trainer = trainer_of(directory, args.load_epoch, args.root, classes, args.set)
+            for values, weight in zip(found[classes], args.weights, strict=True):
+                values.append(accuracy(trainer, weight))
+    return found
+
+
+def table_of(weights: Sequence[float], found: dict[str, list[list[float]]]) -> Table:
+    columns = [Column("w", "weight"), *(Column(name.capitalize(), name, "cell") for name in found)]
+    rows = [
+        [f"{weight:g}", *(mean_and_std(values[i]) for values in found.values())]
+        for i, weight in enumerate(weights)
+    ]
+    count = len(next(iter(found.values()))[0])
+    spread = f", mean ± sample standard deviation over {count} runs" if count > 1 else ""
+    return Table(columns, rows, [NOTE.format(spread=spread)])
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="output folders of DPC's trainings")
+    parser.add_argument("--weights", nargs="+", type=float, default=WEIGHTS, help="(default: 0 to 1 by 0.1)")
+    parser.add_argument("--classes", nargs="+", choices=CLASSES, default=["base", "new"])
+    parser.add_argument("--root", default="data", help="root of the data sets (default: data)")
+    parser.add_argument("--load-epoch", type=int, help="epoch of the checkpoint (default: as it was tested)")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY VALUE", help="settings over the run's")
+    parser.add_argument("--format", choices=FORMATS, default="markdown")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it too (.png, .pdf, .svg)")
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    if wrong := [weight for weight in args.weights if not 0 <= weight <= 1]:
+        raise ValueError(f"--weights has {wrong[0]:g}; weights must be in [0, 1]")
+    found = sweep(args)
+    print(FORMATS[args.format](table_of(args.weights, found), False))
+    if args.plot:
+        save(weights_figure(args.weights, found), args.plot)
+        print(f"plot: {args.plot}", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    # what is printed is the table alone
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stderr)
+    return train.report_errors(lambda: run(parse_arguments(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
