@@ -6,7 +6,7 @@ Two ways in:
   ``DIR/*/log.txt``, ours and those of the original repositories: mean and spread over the runs.
 * ``python parse_test_res.py DIR --base-new`` (or ``--xd``, ``--few-shot``, ``--upgrade``) reads the
   ``results.jsonl`` files anywhere below DIR and prints the table of that protocol, to paste into a paper;
-  ``--paper`` adds the figures of the DPC paper, ``--difference`` what DPC adds to its backbone. What is
+  ``--paper`` adds the figures of the DPC paper, ``--difference`` what a plug-in adds to its learner. What is
   missing or unfinished is said below the table. ``--html FILE`` writes one page of all protocols, plots,
   curves and settings. See docs/protocols.md.
 
@@ -61,7 +61,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     which.add_argument("--html", type=Path, metavar="FILE", help="all protocols, plots and runs as one page")
     tables.add_argument("--average", action="store_true", help="add the mean over several data sets")
     tables.add_argument("--paper", action="store_true", help="add the DPC paper's figures and the difference")
-    tables.add_argument("--difference", action="store_true", help="add what DPC adds to its backbone")
+    tables.add_argument("--difference", action="store_true", help="add what a plug-in adds to its learner")
     tables.add_argument("--format", choices=FORMATS, help="of the table (default: markdown)")
     tables.add_argument(
         "--mark",

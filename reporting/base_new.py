@@ -34,7 +34,7 @@ PAPER_NOTE = (
 class Summary(NamedTuple):
     """``missing`` names the seeds that were left out and why; a cell is None where no seed is complete.
 
-    ``seeds`` has base, new and H of each seed, ``gains`` what DPC adds to the backbone in them.
+    ``seeds`` has base, new and H of each seed, ``gains`` what a plug-in adds to its learner in them.
     """
 
     row: Row

@@ -1,4 +1,4 @@
-"""What DPC adds to its backbone: differences paired by seed, with their 95 % confidence interval."""
+"""What a plug-in adds to its learner: differences paired by seed, with their 95 % confidence interval."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reporting.runs import Row, Runs
 from reporting.tables import Column, Interval
 
 NOTE = (
-    "Δ: DPC - its backbone of the same seed, mean over the seeds that both have, "
+    "Δ: DPC or DePT - its prompt learner alone, of the same seed; mean over the seeds that both have, "
     "[95 % confidence interval by Student's t; none for one seed]."
 )
 BACKBONE_DIR = re.compile(r"^\s*BACKBONE_DIR: (.+)$", re.MULTILINE)
@@ -43,11 +43,11 @@ def trained_on(logs: Sequence[Path]) -> set[str]:
 
 
 def backbone_of(row: Row, rows: Mapping[Row, Runs]) -> Runs | None:
-    """The runs of the prompt learner that a row's DPC stands on; None for other rows and where they lack.
+    """The runs of the prompt learner that a row's plug-in stands on; None for other rows and where they lack.
 
     Of several configurations it is the one that the logs name, or none. PromptKD has 0 shots, its DPC not.
     """
-    method, plus, _ = row.method.partition(" + DPC")
+    method, plus, _ = row.method.partition(" + ")
     found = [
         other
         for other in rows
@@ -80,5 +80,5 @@ def paired(
 
 
 def difference_columns(columns: Sequence[Column]) -> list[Column]:
-    """The columns that say what DPC adds in some others."""
+    """The columns that say what a plug-in adds in some others."""
     return [Column(f"Δ {column.title}", f"{column.name}_gain", "interval") for column in columns]

@@ -22,7 +22,7 @@ NOTE = (
 class Curve(NamedTuple):
     """Cells by shots, None where no seed is finished; ``missing`` names the seeds that lack.
 
-    ``seeds`` has the accuracies by shots and seed, ``gains`` by shots what DPC adds to the backbone.
+    ``seeds`` has the accuracies by shots and seed, ``gains`` by shots what a plug-in adds to its learner.
     """
 
     dataset: str
@@ -68,7 +68,7 @@ def collect_curves(directory: Path, average: bool) -> list[Curve]:
 
 
 def few_shot_table(curves: Sequence[Curve], difference: bool = False) -> Table:
-    """``difference`` adds what DPC adds to its backbone."""
+    """``difference`` adds what a plug-in adds to its learner."""
     counts = sorted({shots for curve in curves for shots in curve.cells})
     columns = [Column("Data set", "dataset", spans=True), Column("Method", "method")]
     measures = [

@@ -104,4 +104,13 @@ def test_differences_of_the_other_protocols(tmp_path, capsys):
     assert "shots_0" in ours and "shots_0_gain" not in ours
     assert [numbers(ours, f"shots_{n}")[0] for n in (4, 16)] == [3.0, -3.0]
     assert main([str(tmp_path), "--xd", "--difference"]) == 0
-    assert "Δ: DPC - its backbone of the same seed" in capsys.readouterr().out
+    assert "Δ: DPC or DePT - its prompt learner alone, of the same seed" in capsys.readouterr().out
+
+
+def test_dept_is_compared_with_its_learner_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_seeds(tmp_path, "CoOp", {1: (70, 60), 2: (72, 60)})
+    write_seeds(tmp_path, "CoOp_DePT", {1: (75, 61), 2: (78, 61)})
+    row = records_of(output_of(capsys, tmp_path, "--base-new", "--difference", "--format", "csv"))[
+        "CoOp + DePT"
+    ]
+    assert [numbers(row, name)[0] for name in ("base", "new")] == [5.5, 1.0]
