@@ -85,7 +85,7 @@ def groups_of(source: str, rows: dict[Row, Runs]) -> list[Group]:
 def xd_table(source: str, rows: dict[Row, Runs], paper: bool = False, difference: bool = False) -> Table:
     """One line a method: the source, each target and the averages of both groups.
 
-    ``paper`` sets the figures of Table 2 beside source and averages; ``difference`` what a plug-in adds there.
+    ``paper`` sets the figures of Table 2 beside source and averages, ``difference`` what a plug-in adds.
     """
     groups, methods = groups_of(source, rows), shown_methods(rows)
     columns = [Column("Source", "source", csv_only=True), Column("Method", "method")]
