@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,7 @@ from xdist.scheduler import LoadFileScheduling
 
 import train
 from clip import CLIP, Architecture, openai_state_dict
+from dassl.utils.logger import Logger, StdoutHandler
 from datasets.eurosat import EuroSAT
 from tests.golden import recipe
 
@@ -62,6 +65,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is kept between runs is neither taken from the user nor left to them."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def _log_of_its_own() -> Iterator[None]:
+    """What a trainer's or a script's log writes to does not reach the next test."""
+    root, stdout = logging.getLogger(), sys.stdout
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.setLevel(level)
+    for handler in set(root.handlers) - set(handlers):
+        if isinstance(handler, StdoutHandler):
+            root.removeHandler(handler)
+    if isinstance(sys.stdout, Logger):
+        sys.stdout = stdout
 
 
 @pytest.fixture(scope="session")

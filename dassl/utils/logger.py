@@ -43,7 +43,7 @@ class Logger:
         return getattr(self.console, name)
 
 
-class _StdoutHandler(logging.Handler):
+class StdoutHandler(logging.Handler):
     """Logs to whatever ``sys.stdout`` is at that moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -67,8 +67,8 @@ def setup_logger(output: str | None = None, earlier: str = "") -> None:
         # Such a handler (of logging.basicConfig) would write every line to the terminal once more.
         if type(handler) is logging.StreamHandler and handler.stream in (sys.stdout, sys.__stdout__):
             root.removeHandler(handler)
-    if not any(isinstance(handler, _StdoutHandler) for handler in root.handlers):
-        root.addHandler(_StdoutHandler())
+    if not any(isinstance(handler, StdoutHandler) for handler in root.handlers):
+        root.addHandler(StdoutHandler())
         root.setLevel(logging.INFO)
     if output is None:
         return

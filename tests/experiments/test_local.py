@@ -154,7 +154,7 @@ def test_a_failed_run_stops_only_what_needs_it(checkout: Checkout) -> None:
 
 
 def test_two_drivers_do_not_make_one_run(checkout: Checkout) -> None:
-    first = start(checkout, "base2new --data-sets digits --seeds 1 --jobs 1", WORK="1")
+    first = start(checkout, "base2new --data-sets digits --seeds 1 --jobs 1", WORK="120")
     while not notes(checkout):
         time.sleep(0.01)
     folder = notes(checkout)[0][1]
@@ -162,6 +162,8 @@ def test_two_drivers_do_not_make_one_run(checkout: Checkout) -> None:
     assert f"running      {folder}" in out
     _, err = finish(checkout, "base2new --data-sets digits --seeds 1 --jobs 1", code=1, WORK="0")
     assert f"another process runs {folder}" in err
+    assert first.poll() is None
+    first.send_signal(signal.SIGINT)
     first.communicate(timeout=60)
     assert sum(what == "begin" and name == folder for what, name, *_ in notes(checkout)) == 1
 

@@ -24,7 +24,8 @@ def checkout(checkout):
         folder = checkout.root / "configs/trainers" / trainer
         folder.mkdir(exist_ok=True)
         (folder / "demo.yaml").touch()
-    (checkout.root / "My Textures").mkdir()
+    for folder in ("My Textures", "other/My Textures"):
+        (checkout.root / folder).mkdir(parents=True)
     (checkout.root / "Textures").mkdir()
     return checkout
 
@@ -58,7 +59,8 @@ def test_a_path_and_a_name_make_one_table(checkout):
     assert "MODEL=demo" not in result.stdout
 
     assert "/train_base/eurosat/shots_16/CoOp/vit_b16_ep20_lr35/seed1 (" in result.stdout
-    again = checkout.run("base2new.sh", "My Textures", "eurosat", "digits", SEEDS="1 2")
+    twice = ("digits", "./My Textures")
+    again = checkout.run("base2new.sh", "My Textures", "eurosat", "digits", *twice, SEEDS="1 2")
     assert again.returncode == 0 and len(runs(checkout)) == 36
     assert " s)" not in again.stdout and again.stdout.count("| My Textures") == 3
 
@@ -123,8 +125,7 @@ def test_settings_reach_the_runs_that_they_are_meant_for(checkout):
         (["eurosatt"], {}, 2, "unknown data set 'eurosatt'"),
         (["My Textures", "1"], {}, 2, "unknown data set '1'"),
         (["folder"], {}, 2, "give the set's path"),
-        (["My Textures", "Textures", "./My Textures"], {}, 1, "two data sets are called My Textures"),
-        (["eurosat", "eurosat"], {}, 1, "two data sets are called eurosat"),
+        (["My Textures", "other/My Textures"], {}, 1, "two data sets are called My Textures"),
         (["eurosat"], {"BACKBONES": "coop zsclip"}, 1, "BACKBONES has 'zsclip'; known: coop maple"),
         (["eurosat"], {"SEEDS": "1 two"}, 1, "SEEDS has 'two'"),
         (["eurosat"], {"VARIANTS": "both"}, 1, "VARIANT is 'both'"),
