@@ -21,27 +21,29 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from reporting.ablations import NUMBERS, ablation_table
 from reporting.base_new import base_new_table, summarise_tree
 from reporting.few_shot import collect_curves, few_shot_table
 from reporting.formats import FORMATS
 from reporting.html import write_report
 from reporting.logs import report_logs
-from reporting.plots import base_new_figure, few_shot_figure, h_figure, save
+from reporting.plots import base_new_figure, few_shot_figure, plugin_figure, save
 from reporting.tables import Table
 from reporting.upgrade import collect_upgrades, upgrade_table
 from reporting.xd import collect_xd, xd_table
 
 # options and the tables that they go with
 TABLE_OPTIONS = {
-    "format": ("base_new", "xd", "few_shot", "upgrade"),
-    "mark": ("base_new", "xd", "few_shot", "upgrade"),
+    "format": ("base_new", "xd", "few_shot", "upgrade", "ablation"),
+    "mark": ("base_new", "xd", "few_shot", "upgrade", "ablation"),
     "difference": ("base_new", "xd", "few_shot"),
     "average": ("base_new", "few_shot"),
     "plot": ("base_new", "few_shot"),
     "plot_h": ("base_new",),
+    "plot_base": ("base_new",),
     "paper": ("base_new", "xd", "html"),
 }
-TABLES = ("base_new", "xd", "few_shot", "upgrade", "html")
+TABLES = ("base_new", "xd", "few_shot", "upgrade", "ablation", "html")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -58,6 +60,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     which.add_argument("--xd", action="store_true", help="cross-dataset and cross-domain: source and targets")
     which.add_argument("--few-shot", action="store_true", help="accuracy over training images per class")
     which.add_argument("--upgrade", action="store_true", help="tuned on one CLIP, tested on its successor")
+    which.add_argument(
+        "--ablation", type=int, choices=NUMBERS, help="the runs of the DPC paper's Table 3, 4 or 5"
+    )
     which.add_argument("--html", type=Path, metavar="FILE", help="all protocols, plots and runs as one page")
     tables.add_argument("--average", action="store_true", help="add the mean over several data sets")
     tables.add_argument("--paper", action="store_true", help="add the DPC paper's figures and the difference")
@@ -72,6 +77,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     tables.add_argument(
         "--plot-h", type=Path, metavar="FILE", help="draw H alone, plug-ins beside their prompt learner"
     )
+    tables.add_argument("--plot-base", type=Path, metavar="FILE", help="the same for base classes' accuracy")
     args = parser.parse_args(argv)
     table = next((name for name in TABLES if getattr(args, name)), None)
     for option, goes_with in TABLE_OPTIONS.items():
@@ -97,12 +103,16 @@ def tables_of(args: argparse.Namespace) -> list[Table]:
         return [few_shot_table(curves, args.difference)]
     if args.upgrade:
         return [upgrade_table(pair, rows) for pair, rows in collect_upgrades(args.directory).items()]
+    if args.ablation:
+        return [ablation_table(args.directory, args.ablation)]
     summaries = summarise_tree(args.directory, args.average)
     if args.plot:
         drawn = [summary for summary in summaries if not summary.row.is_average]
         save(base_new_figure(drawn), args.plot)
     if args.plot_h:
-        save(h_figure(summaries), args.plot_h)
+        save(plugin_figure(summaries, "h"), args.plot_h)
+    if args.plot_base:
+        save(plugin_figure(summaries, "base"), args.plot_base)
     return [base_new_table(summaries, args.paper, args.difference)]
 
 
@@ -112,11 +122,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.html:
             write_report(args.directory, args.html, args.paper)
             print(f"report: {args.html}")
-        elif args.base_new or args.xd or args.few_shot or args.upgrade:
+        elif args.base_new or args.xd or args.few_shot or args.upgrade or args.ablation:
             write, mark = FORMATS[args.format or "markdown"], args.mark
             mark = args.format == "latex" if mark is None else mark
             print("\n\n".join(write(table, mark) for table in tables_of(args)))
-            for path in filter(None, (args.plot, args.plot_h)):
+            for path in filter(None, (args.plot, args.plot_h, args.plot_base)):
                 print(f"plot: {path}", file=sys.stderr)
         else:
             print(report_logs(args.directory, args.keyword, args.test_log, args.multi_exp, args.ci95))
