@@ -109,5 +109,5 @@ FIGURES = {
     ),
     5: Evidence("base2new", (*ON_DEPT, *WITH_DEPT), ("--base-new", "--average"), ("--plot-h", "figure5.png")),
     6: Evidence("base2new", ("coop",), plot=("--plot", "figure6.png"), script="sweep_weights.py"),
-    7: Evidence("base2new", ("coop",), plot=("--plot", "figure7.png"), script="channel_invariance.py"),
+    7: Evidence("base2new", ("coop",), plot=("--output", "figure7"), script="channel_invariance.py"),
 }

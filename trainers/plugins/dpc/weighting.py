@@ -217,6 +217,23 @@ class DualPrompts:
             for (part, _), rule in zip(self._parts.values(), rules, strict=True):
                 part.rule = rule
 
+    def tensors(self, shown: Shown) -> dict[str, Tensor]:
+        """What every tensor is under ``shown``, by name."""
+        with torch.no_grad(), self.showing(shown):
+            return {name: part(leaf).detach().clone() for name, (part, leaf) in self._parts.items()}
+
+    @contextmanager
+    def replaced(self, parallel: Mapping[str, Tensor]) -> Iterator[None]:
+        """Other tensors in the place of P', by name, for the length of a with block."""
+        leaves = {name: leaf.detach().clone() for name, (_, leaf) in self._parts.items()}
+        try:
+            for name, (part, leaf) in self._parts.items():
+                leaf.data.copy_(part.right_inverse(parallel[name].reshape(leaf.shape)))
+            yield
+        finally:
+            for name, (_, leaf) in self._parts.items():
+                leaf.data.copy_(leaves[name])
+
     def fingerprint(self) -> str:
         """SHA-1 of P, all tensors of it."""
         digest = hashlib.sha1()
