@@ -19,6 +19,7 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def negatives_over_epochs(trainer: DPC, epochs: int) -> tuple[list[np.ndarray], 
                 ranked[path] = label, [each for each in classes if each != label]
         counts.append(negatives_by_class(ranked.values(), trainer.num_classes).numpy())
         by_image.append({path: negatives for path, (_, negatives) in ranked.items()})
-    kept = [share_kept(*pair) for pair in zip(by_image, by_image[1:], strict=False)]
+    kept = [share_kept(*pair) for pair in pairwise(by_image)]
     return counts, kept
 
 
