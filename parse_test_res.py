@@ -23,27 +23,31 @@ from pathlib import Path
 
 from reporting.ablations import NUMBERS, ablation_table
 from reporting.base_new import base_new_table, summarise_tree
+from reporting.calibration import calibration_table, reliability_figure
 from reporting.few_shot import collect_curves, few_shot_table
 from reporting.formats import FORMATS
 from reporting.html import write_report
 from reporting.logs import report_logs
 from reporting.plots import base_new_figure, few_shot_figure, plugin_figure, save
+from reporting.significance import significance_table
 from reporting.tables import Table
 from reporting.upgrade import collect_upgrades, upgrade_table
 from reporting.xd import collect_xd, xd_table
 
 # options and the tables that they go with
 TABLE_OPTIONS = {
-    "format": ("base_new", "xd", "few_shot", "upgrade", "ablation"),
+    "format": ("base_new", "xd", "few_shot", "upgrade", "ablation", "significance", "calibration"),
     "mark": ("base_new", "xd", "few_shot", "upgrade", "ablation"),
     "difference": ("base_new", "xd", "few_shot"),
     "average": ("base_new", "few_shot"),
-    "plot": ("base_new", "few_shot"),
+    "plot": ("base_new", "few_shot", "calibration"),
+    "measure": ("base_new",),
     "plot_h": ("base_new",),
     "plot_base": ("base_new",),
     "paper": ("base_new", "xd", "html"),
 }
-TABLES = ("base_new", "xd", "few_shot", "upgrade", "ablation", "html")
+TABLES = ("base_new", "xd", "few_shot", "upgrade", "ablation", "significance", "calibration", "html")
+MEASURES = ("accuracy", "macro_accuracy", "macro_f1")
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -63,10 +67,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     which.add_argument(
         "--ablation", type=int, choices=NUMBERS, help="the runs of the DPC paper's Table 3, 4 or 5"
     )
+    which.add_argument(
+        "--significance", action="store_true", help="whether plug-ins' gains hold over data sets and seeds"
+    )
+    which.add_argument("--calibration", action="store_true", help="expected calibration error")
     which.add_argument("--html", type=Path, metavar="FILE", help="all protocols, plots and runs as one page")
     tables.add_argument("--average", action="store_true", help="add the mean over several data sets")
     tables.add_argument("--paper", action="store_true", help="add the DPC paper's figures and the difference")
     tables.add_argument("--difference", action="store_true", help="add what a plug-in adds to its learner")
+    tables.add_argument("--measure", choices=MEASURES, help="of base-to-new results (default: accuracy)")
     tables.add_argument("--format", choices=FORMATS, help="of the table (default: markdown)")
     tables.add_argument(
         "--mark",
@@ -84,6 +93,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         if getattr(args, option) not in (None, False) and table not in goes_with:
             names = " or ".join(f"--{name.replace('_', '-')}" for name in goes_with)
             parser.error(f"--{option.replace('_', '-')} goes with {names}")
+    if args.paper and args.measure not in (None, "accuracy"):
+        parser.error("--paper goes with accuracy: the paper prints no other measure")
     if args.mark and args.format == "csv":
         parser.error("--mark goes with the formats that are read: CSV has the bare numbers")
     if table and (args.ci95 or args.test_log or args.multi_exp or args.keyword != "accuracy"):
@@ -105,7 +116,18 @@ def tables_of(args: argparse.Namespace) -> list[Table]:
         return [upgrade_table(pair, rows) for pair, rows in collect_upgrades(args.directory).items()]
     if args.ablation:
         return [ablation_table(args.directory, args.ablation)]
-    summaries = summarise_tree(args.directory, args.average)
+    if args.significance:
+        return [significance_table(args.directory)]
+    if args.calibration:
+        if args.plot:
+            save(reliability_figure(args.directory), args.plot)
+        return [calibration_table(args.directory)]
+    return base_new_tables(args)
+
+
+def base_new_tables(args: argparse.Namespace) -> list[Table]:
+    measure = args.measure or "accuracy"
+    summaries = summarise_tree(args.directory, args.average, measure)
     if args.plot:
         drawn = [summary for summary in summaries if not summary.row.is_average]
         save(base_new_figure(drawn), args.plot)
@@ -113,7 +135,9 @@ def tables_of(args: argparse.Namespace) -> list[Table]:
         save(plugin_figure(summaries, "h"), args.plot_h)
     if args.plot_base:
         save(plugin_figure(summaries, "base"), args.plot_base)
-    return [base_new_table(summaries, args.paper, args.difference)]
+    table = base_new_table(summaries, args.paper, args.difference)
+    named = [note.replace("Accuracy in %", f"{measure} in %") for note in table.notes]
+    return [table if measure == "accuracy" else table._replace(notes=named)]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.html:
             write_report(args.directory, args.html, args.paper)
             print(f"report: {args.html}")
-        elif args.base_new or args.xd or args.few_shot or args.upgrade or args.ablation:
+        elif any(getattr(args, name) for name in TABLES):
             write, mark = FORMATS[args.format or "markdown"], args.mark
             mark = args.format == "latex" if mark is None else mark
             print("\n\n".join(write(table, mark) for table in tables_of(args)))
