@@ -111,3 +111,6 @@ FIGURES = {
     6: Evidence("base2new", ("coop",), plot=("--plot", "figure6.png"), script="sweep_weights.py"),
     7: Evidence("base2new", ("coop",), plot=("--output", "figure7"), script="channel_invariance.py"),
 }
+
+# B.6: parameters, time and memory, and what Top-K does
+SUPPLEMENT = Evidence("base2new", BACKBONES, script="benchmarks/supplement.py")
