@@ -73,7 +73,8 @@ def in_a_process(directory: Path, root: str) -> Cost:
     words = [sys.executable, __file__, "--evaluate", str(directory), "--root", root]
     found = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     if found.returncode:
-        raise ValueError(f"the evaluation of {directory} failed: {found.stderr.strip().partition("\n(")[0]}")
+        said = found.stderr.strip().splitlines()
+        raise ValueError(f"the evaluation of {directory} failed: {said[0] if said else found.returncode}")
     return Cost(*json.loads(found.stdout.splitlines()[-1]))
 
 
