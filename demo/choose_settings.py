@@ -24,7 +24,7 @@ from dassl.utils import set_random_seed
 from experiments.protocols import TWO_STEP
 
 DATA_SETS, SEEDS = ("digits", "letters"), (1, 2, 3)
-RATES = {"CoOp": (0.002, 0.005, 0.01, 0.02, 0.05), "CoOp_DPC": (0.0005, 0.001, 0.002, 0.005, 0.01)}
+RATES = {"CoOp": (0.002, 0.005, 0.01, 0.02, 0.05), "CoOp_DPC": (0.0005, 0.001, 0.002, 0.005)}
 # what P' is tuned by
 OPTIONS = {
     "DPC (released)": ("TRAINER.DPC.VARIANT", "released"),
