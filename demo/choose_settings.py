@@ -52,7 +52,7 @@ def validation_loss(trainer: Any) -> float:
 
 def trained(name: str, data: str, seed: int, rate: float, folder: Path, options: Sequence[str] = ()) -> float:
     """The validation loss of a training in ``folder``."""
-    words = f"--root data --seed {seed} --trainer {name} --output-dir {folder}".split()
+    words = ["--root", "data", "--seed", str(seed), "--trainer", name, "--output-dir", str(folder)]
     words += ["--dataset-config-file", f"configs/datasets/{data}.yaml"]
     words += ["--config-file", f"configs/trainers/{name}/demo.yaml"]
     words += ["DATASET.NUM_SHOTS", "16", "DATASET.SUBSAMPLE_CLASSES", "base", "TEST.NO_TEST", "True"]

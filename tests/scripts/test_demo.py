@@ -25,11 +25,17 @@ def test_every_run_once_and_one_table(demo):
     counts = Counter((value(call, "--trainer"), value(call, "--seed")) for call in demo.calls)
     assert counts == {
         (trainer, seed): runs
-        for trainer, runs in (("ZeroshotCLIP", 4), ("CoOp", 4), ("CoOp_DPC", 16))  # DPC in three readings, and its control
+        for trainer, runs in (
+            ("ZeroshotCLIP", 4),
+            ("CoOp", 4),
+            ("CoOp_DPC", 16),
+        )  # DPC in three readings, and its control
         for seed in "12345"
     }
     rows = [line for line in result.stdout.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 + 12  # header, ruler, two data sets x (two methods, three readings of DPC, its control)
+    assert (
+        len(rows) == 2 + 12
+    )  # header, ruler, two data sets x (two methods, three readings of DPC, its control)
     assert all(row.split()[-2] == "5" for row in rows[2:])
     assert (demo.root / "output/demo/base_new.png").is_file()
 
