@@ -34,7 +34,7 @@ class Evidence:
         learners: the methods, DPC stands on each; also those with DePT on them.
         shown: words of parse_test_res.py.
         plot: its option that draws, and the file, below the results' root; none where nothing is drawn.
-        variants: how the runs are made, one after the other.
+        ablation: the table whose rows say what is changed.
         script: instead of parse_test_res.py, what shows DPC's trainings.
     """
 
@@ -42,7 +42,7 @@ class Evidence:
     learners: tuple[str, ...]
     shown: tuple[str, ...] = ()
     plot: tuple[str, str] | None = None
-    variants: tuple[Variant, ...] = (Variant(),)
+    ablation: int | None = None
     script: str = ""
 
     def runs(
@@ -54,7 +54,7 @@ class Evidence:
     ) -> Iterator[Run]:
         """``sets``, where there are any, take the place of the paper's; the first one is the source of xd."""
         names = sets or [DataSet(name) for name in self._names(wishes.demo)]
-        for variant in self.variants:
+        for variant in variants_of(self.ablation) if self.ablation else [Variant()]:
             own = replace(
                 wishes,
                 varied=(*wishes.varied, *variant.trained),
@@ -81,8 +81,8 @@ class Evidence:
         return [self.script, *folders, "--root", root, *self.shown, *plot]
 
 
-def ablation(number: int) -> Evidence:
-    """Table 3, 4 or 5, whose rows say what they change."""
+def variants_of(number: int) -> list[Variant]:
+    """What the rows of Table 3, 4 or 5 change, each once."""
     variants: dict[Variant, None] = {}
     with (ROOT / "reporting/paper" / f"table{number}.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
@@ -92,13 +92,13 @@ def ablation(number: int) -> Evidence:
         flat = tuple(word for pair in named for word in pair)
         trained = any(key.startswith("OPTIM.") for key, _ in named)
         variants[Variant(trained=flat) if trained else Variant(dpc=flat)] = None
-    return Evidence("base2new", ("coop",), ("--ablation", str(number)), variants=tuple(variants))
+    return list(variants)
 
 
 TABLES = {
     1: Evidence("base2new", BACKBONES, ("--base-new", "--paper", "--average")),
     2: Evidence("xd", BACKBONES, ("--xd", "--paper")),
-    **{number: ablation(number) for number in (3, 4, 5)},
+    **{n: Evidence("base2new", ("coop",), ("--ablation", str(n)), ablation=n) for n in (3, 4, 5)},
 }
 # the paper says "3 backbones" and not which; these are the three of its four that DePT goes on
 ON_DEPT = ("coop", "maple", "promptsrc")
