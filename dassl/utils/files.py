@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 def mkdir_if_missing(dirname: str) -> None:
@@ -62,8 +62,11 @@ def write_text(text: str, fpath: str) -> None:
         file.write(text)
 
 
-def read_image(path: str) -> Image.Image:
+def read_image(path: str, upright: bool = False) -> Image.Image:
     """Decode an image to RGB.
+
+    Args:
+        upright: turn it as its EXIF orientation says.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -71,7 +74,7 @@ def read_image(path: str) -> Image.Image:
     """
     try:
         with Image.open(path) as img:
-            return img.convert("RGB")
+            return (ImageOps.exif_transpose(img) if upright else img).convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"No image file at {path!r}") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
