@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes a classifier's confidence mean what it says (Guo et al., ICML 2017).
+"""Temperature scaling: one number makes confidence mean what it says (Guo et al., ICML 2017).
 
 Shape legend: N images, C classes.
 """
@@ -60,6 +60,11 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     return 2 / (low + high)
 
 
+def calibrated(logits: Tensor, temperature: float | None) -> Tensor:
+    """Probabilities [N, C] of logits; without a temperature, those of the logits as they are."""
+    return (logits.float() / (temperature or 1.0)).softmax(dim=1)
+
+
 class TemperatureScaling(FeatureTrainer):
     """A trainer that fits a temperature to its final model, where ``TEST.TEMPERATURE_SCALING`` says so.
 
@@ -116,9 +121,13 @@ class TemperatureScaling(FeatureTrainer):
             return
         self.fit_temperature()
         best = self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST
+        epoch = None if best else self.max_epoch
+        by_main(lambda: self._write_temperature(epoch))
+
+    def _write_temperature(self, epoch: int | None) -> None:
         for name in self.get_model_names():
-            path = find_checkpoint(self.output_dir, name, None if best else self.max_epoch)
-            by_main(lambda path=path: add_to_checkpoint(path, temperature=self.temperature))
+            path = find_checkpoint(self.output_dir, name, epoch)
+            add_to_checkpoint(path, temperature=self.temperature)
 
     def result_origin(self, split: str) -> dict[str, Any]:
         known = {} if self.temperature is None else {"temperature": self.temperature}
