@@ -1,12 +1,12 @@
 """A finished run as a file for other programs.
 
-    python export.py output/run --to safetensors    text features [C, E] and a scale, for open_clip or transformers
-    python export.py output/run --to onnx           images in, probabilities out: for onnxruntime
-    python export.py output/run --to torch          the same as a torch.export program, for torch alone
+    python export.py output/run --to safetensors    text features [C, E] and a scale: open_clip, transformers
+    python export.py output/run --to onnx           images in, probabilities out: onnxruntime
+    python export.py output/run --to torch          the same as a torch.export program: torch alone
 
-Each file holds the class names, the preprocessing and the temperature. onnx and torch hold the image tower, with
-prompts that a method has put into it; safetensors is for methods that leave it as it is. A file is compared with
-the run it was made of before anything is said of it. How to use one: docs/photos.md.
+Each file holds the class names, the preprocessing and the temperature. onnx and torch hold the image tower,
+with prompts that a method has put into it; safetensors is for methods that leave it as it is. A file is
+compared with the run that it was made of. How to use one: docs/photos.md.
 """
 
 from __future__ import annotations

@@ -65,6 +65,7 @@ class FewShotBenchmark(DatasetBase):
     ignored: ClassVar[tuple[str, ...]] = ()  # folders in image_dir that are no classes
     renamed: ClassVar[Mapping[str, str]] = {}  # folder -> class name, where they differ
     val_is_test: ClassVar[bool] = False  # the test images validate too, and are not drawn from
+    own_images: ClassVar[bool] = False  # the user's own, which nobody has looked through before
     test_only: ClassVar[bool] = False  # no training images: the test images stand in for them
 
     def __init__(self, cfg: Any) -> None:
@@ -146,6 +147,11 @@ class FewShotBenchmark(DatasetBase):
     @classmethod
     def make(cls, folder: Path) -> None:
         """Make the data set in ``folder`` if it can be made; data sets that are downloaded do nothing."""
+
+    @classmethod
+    def remarks(cls, folder: Path) -> list[str]:
+        """What a user should know of the folder beside what is wrong with it."""
+        return []
 
     # ---- what is there -------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from dassl.utils import atomic_path
@@ -65,14 +65,13 @@ def class_matrix(classifier: Classifier) -> tuple[Tensor, Tensor]:
     trainer = classifier.trainer
     problem = f"{trainer.cfg.TRAINER.NAME} is no matrix behind CLIP's own image tower"
     remedy = "choose --to onnx or torch, which hold the whole way from image to probabilities"
+    _refuse_conditional(classifier)
     if trainer.frozen_image_tower() is None:
         raise ValueError(f"{problem}, since its prompts are in that tower, too: {remedy}")
     model = getattr(trainer.model, "clip", trainer.model)
     rows: Tensor | None = None
     for view in classifier.views:
-        text = getattr(trainer, "text_features", None) if view.text is None else view.text
-        if text is None:
-            raise ValueError(f"{problem}, since its text depends on the image: {remedy}")
+        text = trainer.text_features if view.text is None else view.text
         rows = text if rows is None else torch.where(view.columns[:, None], text, rows)
     assert rows is not None
     scale = model.logit_scale.exp().float() / (classifier.temperature or 1.0)
@@ -91,7 +90,8 @@ def to_safetensors(classifier: Classifier, path: Path) -> Run:
     """
     weight, scale = class_matrix(classifier)
     with atomic_path(str(path)) as temporary:
-        save_file({"weight": weight, "scale": scale}, temporary, description(classifier))
+        content = save({"weight": weight, "scale": scale}, description(classifier))
+        Path(temporary).write_bytes(content)
     stored = load_file(path)
     model = getattr(classifier.trainer.model, "clip", classifier.trainer.model)
 
@@ -158,18 +158,24 @@ def _program(classifier: Classifier) -> torch.export.ExportedProgram:
     """The classifier for any number of images.
 
     Raises:
-        ValueError: its text depends on the image, so that it works image by image.
+        ValueError: its text depends on the image.
     """
     trainer = classifier.trainer
-    if any(view.text is None for view in classifier.views) and not hasattr(trainer, "text_features"):
-        raise ValueError(
-            f"{trainer.cfg.TRAINER.NAME} encodes its text anew for each image, which no file can hold for any "
-            "number of images: predict.py uses it; to ship a file, tune another method, such as CoOp"
-        )
+    _refuse_conditional(classifier)
     classifier.requires_grad_(False).eval()
     batch = torch.export.Dim("batch", min=1, max=2**16)
     with torch.no_grad(), _quiet():
         return torch.export.export(classifier, (_some_images(trainer),), dynamic_shapes=({0: batch},))
+
+
+def _refuse_conditional(classifier: Classifier) -> None:
+    """Raise ValueError where the text depends on the image, so that images go one by one."""
+    trainer = classifier.trainer
+    if any(view.text is None for view in classifier.views) and not hasattr(trainer, "text_features"):
+        raise ValueError(
+            f"{trainer.cfg.TRAINER.NAME} encodes its text anew for each image, which no file can hold for "
+            "any number of images: predict.py uses it; to ship a file, tune another method, such as CoOp"
+        )
 
 
 def check(classifier: Classifier, run: Run) -> float:

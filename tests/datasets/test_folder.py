@@ -103,7 +103,6 @@ def test_names_from_a_file(text: str, names: list[str] | None, tmp_path: Path) -
         ("ant a\nant b\n", "for the second time"),
         ("ant a\nwasp b\n", "no class folder"),
         ("a\nb\n", "no class folder"),
-        ("ant fly\nbee fly\ncat c\ngarden snail s\nowl o", "both ant and bee 'fly'"),
     ],
 )
 def test_names_that_do_not_fit(text: str, complaint: str, tmp_path: Path) -> None:
