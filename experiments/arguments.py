@@ -68,12 +68,16 @@ def _add_subjects(command: argparse.ArgumentParser, name: str) -> None:
     command.add_argument(
         "--plugins", nargs="*", default=["dpc"], choices=["dpc", "dept"], help="on each (default: dpc)"
     )
-    command.add_argument(
-        "--readings", nargs="+", default=["released"], choices=READINGS, help="of DPC (default: released)"
-    )
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--readings",
+        nargs="+",
+        default=["released"],
+        choices=READINGS,
+        help="of DPC, and two_step, its control (default: released)",
+    )
     command.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     command.add_argument("--shots", type=int, help="training images per class (default: the protocol's)")
     command.add_argument("--model", choices=["demo"], help="the embedded tiny CLIP; its figures mean little")

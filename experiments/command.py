@@ -63,7 +63,8 @@ def runs_of(args: argparse.Namespace, wishes: Wishes, typed_in: Path) -> Iterato
     if wrong := [seed for seed in args.seeds if seed < 0]:
         raise ValueError(f"--seeds has {wrong[0]}, but must be whole numbers, 0 or more")
     if args.command == "paper":
-        return evidence_of(args).runs(expand(args.data_sets, typed_in), args.seeds, wishes)
+        sets = expand(args.data_sets, typed_in)
+        return evidence_of(args).runs(sets, args.seeds, wishes, args.readings)
     readings = args.readings if "dpc" in args.plugins else []
     learners = learners_of(args, wishes)
     if args.command == "upgrade":
@@ -213,14 +214,12 @@ def show_table(args: argparse.Namespace, plan: Plan, wishes: Wishes) -> int:
     """The protocol's table of all that is in the results' folder; its exit code."""
     output = wishes.output
     if args.command == "paper":
-        evidence = evidence_of(args)
-        words = [str(output / evidence.protocol), *evidence.shown]
-        words += [evidence.plot[0], str(output / evidence.plot[1])] if evidence.plot else []
+        words = evidence_of(args).command(plan, output, wishes.data)
     else:
-        words = [str(output / args.command), TABLES[args.command]]
+        words = ["parse_test_res.py", str(output / args.command), TABLES[args.command]]
         words += ["--plot", str(output / "base_new.png")] if args.command == "base2new" else []
     print(flush=True)
-    code = subprocess.call([sys.executable, "parse_test_res.py", *words])
+    code = subprocess.call([sys.executable, *words])
     if wishes.demo and any(run.data.path for run in plan.runs.values()):
         print(DEMO_NOTE)
     return code

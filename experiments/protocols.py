@@ -18,7 +18,9 @@ from experiments.catalogue import (
 from experiments.run import Run, pairs_of
 
 FEW_SHOTS = (1, 2, 4, 8, 16)
-READINGS = ("released", "paper", "direct")
+READINGS = ("released", "paper", "direct", "two_step")
+# two_step, the control: the prompt learner tuned on for as many steps as DPC takes, seen by all classes
+TWO_STEP = {f"TRAINER.DPC.{part}": "False" for part in ("HARD_NEGATIVES", "WEIGHTING", "DECOUPLING")}
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Wishes:
             "" for the protocol's.
         options, dpc_options: KEY VALUE words for every run, and for DPC's alone.
         epoch: whose checkpoint tests load; None for the one that its training ended with.
+        varied: KEY VALUE words for every training, which their folders name.
     """
 
     data: str = "data"
@@ -47,6 +50,7 @@ class Wishes:
     options: tuple[str, ...] = ()
     dpc_options: tuple[str, ...] = ()
     epoch: int | None = None
+    varied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Builder:
             return self._promptkd(place, seed, student_of or place)
         cfg = self._cfg(methods()[method], method, place, self.wishes.learner_cfg)
         said = self.protocol.settings(method, place.data, place.shots, cfg)
-        return self._train(methods()[method], cfg, cfg, place, seed, said=said)
+        return self._train(methods()[method], cfg, cfg, place, seed, said=said, varied=self.wishes.varied)
 
     def _promptkd(self, place: Place, seed: int, own: Place) -> Run:
         cfg = self._cfg("PromptSRC", "teacher", place, self.wishes.teacher_cfg)
@@ -88,7 +92,9 @@ class Builder:
         shots = own.shots if self.protocol.name == "few_shot" else 0
         label = cfg + from_source(place.data) if own.data != place.data else cfg
         options = self._teacher_words(teacher)
-        return self._train("PromptKD", cfg, label, replace(own, shots=shots), seed, options, (teacher,), said)
+        own = replace(own, shots=shots)
+        varied = self.wishes.varied
+        return self._train("PromptKD", cfg, label, own, seed, options, (teacher,), said, varied)
 
     def _teacher_words(self, teacher: Run) -> tuple[str, ...]:
         words = ("TRAINER.PROMPTKD.TEACHER_DIR", str(teacher.folder))
@@ -100,14 +106,15 @@ class Builder:
         trainer = f"{learner.trainer}_DPC"
         cfg = self._cfg(trainer, backbone, place, self.wishes.cfg)
         label = cfg if self.wishes.preset == "dpc" else f"{cfg}-own"
-        for key, value in pairs_of(self.wishes.dpc_options).items():
-            label += f"+{key.removeprefix('TRAINER.DPC.')}={value}".replace("/", "_")
-        label = label if reading == "paper" else f"{label}-{reading}"
+        varied = (*self.wishes.varied, *self.wishes.dpc_options)
         options = self._teacher_words(learner.needs[0]) if backbone == "promptkd" else ()
-        options += ("TRAINER.DPC.BACKBONE_DIR", str(learner.folder), "TRAINER.DPC.VARIANT", reading)
-        options += self.wishes.dpc_options
+        variant = "direct" if reading == "two_step" else reading
+        options += ("TRAINER.DPC.BACKBONE_DIR", str(learner.folder), "TRAINER.DPC.VARIANT", variant)
+        if reading == "two_step":
+            options += tuple(word for pair in TWO_STEP.items() for word in pair)
         said = self.protocol.settings(backbone, place.data, place.shots, cfg, plugin=True)
-        return self._train(trainer, cfg, label, place, seed, options, (learner,), said)
+        reading = "" if reading == "paper" else f"-{reading}"
+        return self._train(trainer, cfg, label, place, seed, options, (learner,), said, varied, reading)
 
     def _train(
         self,
@@ -119,7 +126,13 @@ class Builder:
         options: tuple[str, ...] = (),
         needs: tuple[Run, ...] = (),
         said: tuple[str, ...] = (),
+        varied: tuple[str, ...] = (),
+        ending: str = "",
     ) -> Run:
+        """``label``, what is ``varied`` and ``ending`` name the folder."""
+        for key, value in pairs_of(varied).items():
+            label += f"+{key.removeprefix('TRAINER.DPC.')}={value}".replace("/", "_")
+        label, options = label + ending, (*options, *varied)
         folder = self._folder(place.folder, place.data, place.shots, trainer, label, seed)
         return Run(
             self.wishes.output, folder, self.wishes.data, trainer, cfg, place.data, seed, place.shots,

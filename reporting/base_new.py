@@ -52,9 +52,9 @@ def base_new_protocol(run: Run) -> tuple[Row, RunColumn] | None:
     return (Row(run.dataset, run.method, run.cfg, run.shots), run.kind) if run.kind in SUBSETS else None
 
 
-def collect_base_new(directory: Path) -> dict[Row, Runs]:
+def collect_base_new(directory: Path, measure: str = "accuracy") -> dict[Row, Runs]:
     """The base-to-new runs below a folder; raises as `collect` does."""
-    return collect(directory, base_new_protocol, "a test on base or new classes")
+    return collect(directory, base_new_protocol, "a test on base or new classes", measure)
 
 
 def harmonic_mean(base: float, new: float) -> float:
@@ -85,9 +85,9 @@ def summarise(rows: dict[Row, Runs]) -> list[Summary]:
     return sorted(summaries, key=lambda summary: row_rank(summary.row))
 
 
-def summarise_tree(directory: Path, average: bool) -> list[Summary]:
+def summarise_tree(directory: Path, average: bool, measure: str = "accuracy") -> list[Summary]:
     """Everything below a folder, with the averages over data sets behind it on request."""
-    rows = collect_base_new(directory)
+    rows = collect_base_new(directory, measure)
     return summarise(rows) + (summarise(averages(rows)) if average else [])
 
 

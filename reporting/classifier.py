@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dassl.metrics import calibration_error
 from reporting.html import page
 from reporting.pictures import RESOLUTION, calibration_figure, confusion_figure, contact_sheet
-from reporting.predictions import Predictions, calibration_error, kept_at, read_predictions
+from reporting.predictions import Predictions, kept_at, read_predictions
 from reporting.run_folders import RunFolder, read_folder
 
 MISTAKES = 10  # on the contact sheet

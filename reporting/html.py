@@ -5,8 +5,9 @@ What comes from files is text there: jinja2 escapes it, and the page's own polic
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from reporting.sections import sections
 
 TEMPLATES = Path(__file__).parent / "templates"
 ABSENT = "(not said)"
+PLUGIN = re.compile(r"_(DPC|DePT)$")
 
 
 class Curves(NamedTuple):
@@ -72,20 +74,39 @@ def class_tables(folders: Sequence[RunFolder]) -> list[ClassTable]:
         classes = dict.fromkeys(name for runs in methods.values() for run in runs for name in run.per_class)
         rows = []
         for name in classes:
-            counts = [
-                [run.per_class[name] for run in runs if name in run.per_class] for runs in methods.values()
-            ]
-            images = max(total for pairs in counts for total, _ in pairs)
-            rows.append((name, images, [mean_accuracy(pairs) for pairs in counts]))
+            counts = {
+                method: [run.per_class[name] for run in runs if name in run.per_class]
+                for method, runs in methods.items()
+            }
+            images = max(total for pairs in counts.values() for total, _ in pairs)
+            found = {method: mean_accuracy(pairs) for method, pairs in counts.items()}
+            rows.append((name, images, [with_change(method, found) for method in methods]))
         titles = [f"{method} ({len(runs)} seed{'s' * (len(runs) > 1)})" for method, runs in methods.items()]
         tables.append(ClassTable(str(place), titles, rows))
     return tables
 
 
-def mean_accuracy(counts: Sequence[tuple[int, int]]) -> str:
+def mean_accuracy(counts: Sequence[tuple[int, int]]) -> float | None:
     """Of (images, correct) of each seed, in percent."""
     shares = [100 * correct / total for total, correct in counts if total]
-    return f"{sum(shares) / len(shares):.1f}" if shares else "-"
+    return sum(shares) / len(shares) if shares else None
+
+
+def with_change(method: str, found: Mapping[str, float | None]) -> str:
+    """A class's accuracy, and in brackets what a plug-in adds to its prompt learner's, where that is one."""
+    if (accuracy := found[method]) is None:
+        return "-"
+    trainer, _, rest = method.partition("/")
+    learner = PLUGIN.sub("", trainer)
+    others = [
+        value
+        for name, value in found.items()
+        if learner != trainer
+        and name.partition("/")[0] == learner
+        and name.partition(", ")[2] == rest.partition(", ")[2]
+    ]
+    change = f" ({accuracy - others[0]:+.1f})" if len(others) == 1 and others[0] is not None else ""
+    return f"{accuracy:.1f}{change}"
 
 
 class Fact(NamedTuple):

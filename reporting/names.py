@@ -15,20 +15,21 @@ SHIFTED_IMAGENETS = ("ImageNetV2", "ImageNetSketch", "ImageNetA", "ImageNetR")
 ALIASES = {"describabletextures": "DTD", "oxfordflowers": "Flowers102"}
 DEFAULT_SOURCE = "ImageNet"  # of the cross-dataset and cross-domain protocols
 ZERO_SHOT = "Zero-shot CLIP"
+TWO_STEP = "two-step tuning"  # of the learner alone, for as many steps as DPC takes
 
 
 class Label(NamedTuple):
     """What a folder's name says, such as ``vit_b16_ep20-released-from-caltech101``."""
 
     cfg: str
-    variant: str  # of DPC
+    variant: str  # of DPC, or two_step, its control
     source: str  # data set that was trained on
 
 
 def split_label(label: str, trainer: str) -> Label:
     label, _, source = label.partition("-from-")
     cfg, variant = label, "paper"
-    if trainer.endswith("_DPC") and (said := re.fullmatch(r"(.+)-(released|direct)", label)):
+    if trainer.endswith("_DPC") and (said := re.fullmatch(r"(.+)-(released|direct|two_step)", label)):
         cfg, variant = said.groups()
     return Label(cfg, variant, dataset_name(source) or DEFAULT_SOURCE)
 
@@ -37,7 +38,8 @@ def method_name(trainer: str, variant: str = "paper") -> str:
     """``CoOp_DPC`` -> "CoOp + DPC (released)", the reading of DPC in brackets."""
     if trainer.startswith("ZeroshotCLIP"):
         return trainer.replace("ZeroshotCLIP", ZERO_SHOT)
-    name = trainer.replace("_DPC", f" + DPC ({variant})")
+    plugin = TWO_STEP if variant == "two_step" else f"DPC ({variant})"
+    name = trainer.replace("_DPC", f" + {plugin}")
     return name.replace("_DePT", " + DePT")
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from reporting.predictions import Predictions, bins_of, calibration_error
+from dassl.metrics import bins_of, calibration_error
+from reporting.predictions import Predictions
 
 MOST_NUMBERS = 25  # classes up to which the cells of the matrix hold their counts
 MOST_NAMES = 80  # and up to which rows and columns have names

@@ -116,37 +116,42 @@ def draw_bars(axis: Any, panel: Sequence[Summary]) -> None:
     axis.set_ylim(0, 105)
 
 
-def h_figure(summaries: Sequence[Summary]) -> Any:
-    """Draws H as bars, a prompt learner beside itself with plug-ins, and the average over data sets.
+PLUGIN_MEASURES = {"h": "H (%)", "base": "base accuracy (%)"}
 
-    As in Figure 5 of the DPC paper. Raises ValueError where no learner has a complete run.
+
+def plugin_figure(summaries: Sequence[Summary], measure: str) -> Any:
+    """Draws H (``"h"``) or ``"base"`` accuracy as bars, a prompt learner beside itself with plug-ins.
+
+    By data set and on average, as in Figures 5 and 1 of the DPC paper. Raises ValueError where no learner
+    has a complete run.
     """
     drawn = [summary for summary in summaries if summary.n and not summary.method.startswith(ZERO_SHOT)]
     if not drawn:
         raise ValueError(
-            "--plot-h: no seed has both a base and a new result yet, so there is nothing to draw"
+            f"--plot-{measure}: no seed has both a base and a new result yet, so there is nothing to draw"
         )
     plugins = list(dict.fromkeys(summary.method.partition(" + ")[2] for summary in drawn))
     plugins.sort(key=lambda plugin: (plugin.startswith("DPC"), plugin))  # plain, other plug-ins, DPC
     panels = by_dataset(drawn, lambda summary: summary.row.dataset)
     widths = [0.6 + 0.45 * len(panel) for panel in panels]
-    # not from 0: what plug-ins change is small beside H
-    lowest = min(summary.h.mean - (summary.h.std or 0) for summary in drawn if summary.h)
+    # not from 0: what plug-ins change is small beside it
+    lowest = min(cell.mean - (cell.std or 0) for summary in drawn if (cell := getattr(summary, measure)))
 
     def draw(axis: Any, panel: Sequence[Summary]) -> None:
-        draw_h(axis, panel, plugins)
+        draw_plugins(axis, panel, plugins, measure)
         axis.set_ylim(bottom=max(0.0, lowest - 5))
 
-    return draw_panels(panels, widths, draw, "H (%)")
+    return draw_panels(panels, widths, draw, PLUGIN_MEASURES[measure])
 
 
-def draw_h(axis: Any, panel: Sequence[Summary], plugins: Sequence[str]) -> None:
+def draw_plugins(axis: Any, panel: Sequence[Summary], plugins: Sequence[str], measure: str) -> None:
     learners = list(dict.fromkeys(summary.method.partition(" + ")[0] for summary in panel))
     width = 0.84 / len(plugins)
     for i, plugin in enumerate(plugins):
         ours = [summary for summary in panel if summary.method.partition(" + ")[2] == plugin]
-        cells = [summary.h for summary in ours if summary.h]
-        places = [learners.index(summary.method.partition(" + ")[0]) for summary in ours if summary.h]
+        ours = [summary for summary in ours if getattr(summary, measure)]
+        cells = [getattr(summary, measure) for summary in ours]
+        places = [learners.index(summary.method.partition(" + ")[0]) for summary in ours]
         bars = axis.bar(
             [place + (i - (len(plugins) - 1) / 2) * width for place in places],
             [cell.mean for cell in cells],

@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-BINS = 15  # of confidence, as usual for the expected calibration error
-
 
 @dataclass
 class Predictions:
@@ -78,31 +76,6 @@ def read_predictions(folder: Path, root: Path, temperature: float | None) -> Pre
         paths = [str(root / name) for name in arrays["impath"]]
         names = [str(name) for name in arrays["classnames"]]
         return Predictions(paths, arrays["label"], arrays["logits"], names, temperature or 1.0)
-
-
-class Bin(NamedTuple):
-    """Images of about one confidence: how many, its mean, and the share that is right."""
-
-    images: int
-    confidence: float
-    accuracy: float
-
-
-def bins_of(confidence: np.ndarray, correct: np.ndarray) -> list[Bin]:
-    """The bins of equal width that have images, from low to high confidence."""
-    index = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    groups = (np.flatnonzero(index == i) for i in range(BINS))
-    return [
-        Bin(len(group), float(confidence[group].mean()), float(correct[group].mean()))
-        for group in groups
-        if len(group)
-    ]
-
-
-def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Expected calibration error (Naeini et al., AAAI 2015): 0 where confidence is the share of hits."""
-    parts = bins_of(confidence, correct)
-    return sum(part.images * abs(part.accuracy - part.confidence) for part in parts) / len(confidence)
 
 
 class Kept(NamedTuple):

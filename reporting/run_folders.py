@@ -21,6 +21,7 @@ from reporting.runs import read_results
 
 PROGRESS = re.compile(r"epoch \[(\d+)/\d+\](?: batch )?\[(\d+)/(\d+)\]")
 METER = re.compile(r"(\w+) \S+ \(([\d.eE+-]+|nan|-?inf)\)")  # the mean of the epoch so far stands in brackets
+STEP_TIME = re.compile(r"\btime \S+ \((\d+\.\d+)\)")
 RATE = re.compile(r"\blr ([\d.eE+-]+)")
 MACHINE_LINE = re.compile(r"[A-Z][\w ]*: \S")
 CLASS_LINE = re.compile(r"\* class: \d+ \((.*)\)\ttotal: ([\d,]+)\tcorrect: ([\d,]+)\t")
@@ -133,6 +134,17 @@ def read_event(folder: RunFolder, line: str) -> None:
         folder.per_class = {}
     elif "* class: " in line and (found := CLASS_LINE.search(line)):
         folder.per_class[found[1]] = (number(found[2]), number(found[3]))
+
+
+def training_seconds(log: Path) -> float | None:
+    """Time of a training's steps, by its log's lines of progress; None where it has none."""
+    epochs: dict[int, float] = {}
+    with log.open(errors="replace") as file:
+        for line in file:
+            place, mean = PROGRESS.search(line[:LONGEST_LINE]), STEP_TIME.search(line[:LONGEST_LINE])
+            if place and mean:
+                epochs[int(place[1])] = int(place[3]) * float(mean[1])
+    return sum(epochs.values()) if epochs else None
 
 
 def note(folder: RunFolder, name: str, passed: float, text: str) -> None:

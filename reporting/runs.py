@@ -75,6 +75,7 @@ class Runs:
     Attributes:
         chosen_by_test: whether an accuracy is of an epoch that test images chose.
         own_images: whether it is of prompts that were tuned on the data set that was tested.
+        reliability: number of images, mean confidence and accuracy, by bins of confidence; empty: not known.
         logs: the files that runs left, finished or not.
     """
 
@@ -82,6 +83,7 @@ class Runs:
     begun: set[tuple[Column, int]] = field(default_factory=set)
     chosen_by_test: dict[tuple[Column, int], bool] = field(default_factory=dict)
     own_images: dict[tuple[Column, int], bool] = field(default_factory=dict)
+    reliability: dict[tuple[Column, int], list[list[float]]] = field(default_factory=dict)
     logs: list[Path] = field(default_factory=list)
 
     @property
@@ -184,10 +186,15 @@ def named_run(kind: str, dataset: str, trainer: str, label: str, shots: int, see
     return Run(kind, dataset_name(dataset), method_name(trainer, variant), cfg, source, shots, seed)
 
 
-def collect(directory: Path, protocol: Protocol, what: str) -> dict[Row, Runs]:
+def collect(directory: Path, protocol: Protocol, what: str, measure: str = "accuracy") -> dict[Row, Runs]:
     """All runs of a protocol anywhere below a folder. Of several results for one run the newest counts.
 
-    Raises FileNotFoundError for a wrong folder and NoResultsError where it holds no result.
+    Args:
+        what: a result of the protocol, in words.
+        measure: what stands in the place of accuracy, by its name in the results.
+
+    Raises FileNotFoundError for a wrong folder and NoResultsError where it holds no result, or one without
+    that measure.
     """
     rows: dict[Row, Runs] = defaultdict(Runs)
     times: dict[tuple[Row, Column, int], str] = {}
@@ -206,7 +213,13 @@ def collect(directory: Path, protocol: Protocol, what: str) -> dict[Row, Runs]:
         if str(record["time"]) >= times.get(key, ""):
             times[key] = str(record["time"])
             runs, cell = rows[place[0]], (place[1], run.seed)
-            runs.accuracy[cell] = record["metrics"]["accuracy"]
+            if measure not in record["metrics"]:
+                raise NoResultsError(
+                    f"directory: {run.method} on {run.dataset}, seed {run.seed}, has no {measure}: an "
+                    "earlier version or another program tested it; test it again"
+                )
+            runs.accuracy[cell] = record["metrics"][measure]
+            runs.reliability[cell] = record.get("reliability") or []
             runs.chosen_by_test[cell] = record.get("selected_on") == "test"
             runs.own_images[cell] = record.get("tuned_on") == record["dataset"]
     if not rows:

@@ -10,12 +10,14 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from reporting.base_new import MEASURES, base_new_table, summarise_tree
+from reporting.calibration import calibration_table, reliability_figure
 from reporting.charts import Dot, DotChart, dot_chart
 from reporting.few_shot import collect_curves, few_shot_table
 from reporting.formats import show
 from reporting.names import dataset_rank
 from reporting.plots import base_new_figure, few_shot_figure, svg_element
 from reporting.runs import NoResultsError, row_rank, shown_methods
+from reporting.significance import significance_table
 from reporting.tables import Table, groups, ranks, shown_columns
 from reporting.xd import collect_xd, xd_table
 
@@ -48,6 +50,8 @@ class Section:
     def add(self, table: Table) -> None:
         self.tables.append(html_table(table))
         names = [column.name for column in table.columns]
+        if "missing" not in names:
+            return
         places = [names.index(name) for name in ("method", "missing")]
         for row in table.rows:
             if row[places[1]] and not str(row[0]).startswith("average of "):
@@ -103,6 +107,19 @@ def base_new_section(directory: Path, paper: bool) -> Section:
     return section
 
 
+def calibration_section(directory: Path, _paper: bool) -> Section:
+    section = Section("Base to new: calibration")
+    section.add(calibration_table(directory))
+    section.figure = Markup(svg_element(reliability_figure(directory), "reliability"))
+    return section
+
+
+def significance_section(directory: Path, _paper: bool) -> Section:
+    section = Section("Base to new: what plug-ins add")
+    section.add(significance_table(directory))
+    return section
+
+
 def xd_section(directory: Path, paper: bool) -> Section:
     section = Section("Cross-dataset and cross-domain")
     for source, rows in collect_xd(directory).items():
@@ -137,7 +154,9 @@ def few_shot_section(directory: Path, _paper: bool) -> Section:
     return section
 
 
-SECTIONS: list[Callable[[Path, bool], Section]] = [base_new_section, xd_section, few_shot_section]
+SECTIONS: list[Callable[[Path, bool], Section]] = [
+    base_new_section, significance_section, calibration_section, xd_section, few_shot_section,
+]  # fmt: skip
 
 
 def sections(directory: Path, paper: bool) -> list[Section]:

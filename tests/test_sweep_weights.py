@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import sweep_weights
 
@@ -39,6 +40,53 @@ def run(build: Build, tmp_path: Path) -> Callable[..., Path]:
 def sweep(root: Path, *words: object) -> list[list[float]]:
     args = sweep_weights.parse_arguments([*map(str, words), "--root", str(root)])
     return [[float(text) for text in row] for row in rows(args)]
+
+
+def test_data_sets_are_averaged_by_seed() -> None:
+    runs = [("A", 1), ("A", 2), ("B", 1), ("B", 2)]
+    result = sweep_weights.Sweep(runs, {"base": [[10.0, 20.0, 30.0, 60.0]]}, [], [])
+    cell = result.cell(result.found["base"][0])
+    assert cell is not None and (cell.mean, cell.n) == (30.0, 2)  # 20 and 40
+    assert cell.std == pytest.approx(200**0.5)
+    table = sweep_weights.table_of([0.5], result)
+    assert "over 2 seeds, each averaged over 2 data sets" in table.notes[0]
+
+
+def test_the_weight_of_lowest_validation_loss(
+    run: Callable[..., Path], build: Build, data_root: Path, tmp_path: Path
+) -> None:
+    """As a run under WEIGHT_BASE auto has it; hindsight is the best of the table."""
+    folder = run("CoOp", "released", "0.2")
+    words = [str(folder), "--root", str(data_root), "--auto", "one", "--weights", "0", "0.5", "1"]
+    args = sweep_weights.parse_arguments(words)
+    result = sweep_weights.sweep(args)
+    options = (*OPTIONS["CoOp"], *LARGE, "TRAINER.DPC.BACKBONE_DIR", str(tmp_path / "CoOp"))
+    trainer = build("CoOp_DPC", *options, "TRAINER.DPC.WEIGHT_BASE", "auto", output=tmp_path / "auto")
+    trainer.train()
+    (chosen,) = set(trainer._shares.values())
+    assert result.chosen == [f"{chosen:g}"] and result.auto == [trainer.test()]
+    last = sweep_weights.table_of(args.weights, result).rows[-1]
+    assert last[0] == "hindsight" and last[1].mean == max(values[0] for values in result.found["base"])
+    assert last[2] is None
+    again = sweep_weights.parse_arguments([str(tmp_path / "auto"), *words[1:]])
+    assert sweep_weights.sweep(again).found == result.found  # which P' of an automatic run is no other
+
+
+def test_contexts_are_mixed_where_the_run_mixed_them(build: Build, data_root: Path, tmp_path: Path) -> None:
+    build("ContCoOp", "TEST.NO_TEST", "True", output=tmp_path / "ContCoOp").train()
+    words = (*LARGE, "TRAINER.DPC.BACKBONE_DIR", str(tmp_path / "ContCoOp"), "TRAINER.DPC.MIX", "contexts")
+    build("ContCoOp_DPC", *words, output=tmp_path / "run").train()
+    trainer = sweep_weights.trainer_of(tmp_path / "run", None, str(data_root), "base", ())
+    learner, dual = trainer.model.prompt_learner, trainer.dual_prompts
+    with torch.no_grad():
+        with dual.showing("parallel"):
+            parallel = learner.context()
+        with dual.showing("tuned"):
+            tuned = learner.context()
+        with dual.mixed(0.3):
+            mixed = learner.mix(learner.context)
+    torch.testing.assert_close(mixed, 0.3 * parallel + 0.7 * tuned, atol=1e-6, rtol=1e-5)
+    assert (mixed - tuned).abs().max() > 1e-4
 
 
 def rows(args: Any) -> list[list[str]]:
@@ -91,7 +139,7 @@ def test_several_runs_have_a_spread(run: Callable[..., Path], data_root: Path) -
         [str(folder), str(folder), "--root", str(data_root), "--weights", "0"]
     )
     found = sweep_weights.sweep(args)
-    assert all(len(values[0]) == 2 for values in found.values())
+    assert all(len(values[0]) == 2 for values in found.found.values())
     table = sweep_weights.table_of([0.0], found)
     assert "over 2 runs" in table.notes[0] and table.rows[0][1].n == 2
 

@@ -37,11 +37,9 @@ class ContCoOp_DPC(DPC, ContCoOp):
         return learner
 
     def _mixed(self, context: Callable[[], Tensor]) -> Tensor:
-        dual, options = self.dual_prompts, self.cfg.TRAINER.DPC
-        mixes = {"base": self.reading.mixes_base, "new": True}
-        if not mixes.get(dual.shown, False):
+        dual = self.dual_prompts
+        if (share := dual.share) in (0, 1):
             return context()
-        share = self.weight_base if dual.shown == "base" else options.WEIGHT_NEW
         with dual.showing("parallel"):
             parallel = context()
         with dual.showing("tuned"):

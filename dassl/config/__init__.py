@@ -5,12 +5,13 @@ from collections.abc import Callable
 from dassl.config.absent import complete
 from dassl.config.compat import add_for_others, clean_cfg
 from dassl.config.defaults import _C
-from dassl.config.node import Config
+from dassl.config.node import Config, allow_words
 from dassl.config.relevant import Options, changed_settings, config_hash, relevant_settings
 
 __all__ = [
     "Config",
     "Options",
+    "allow_words",
     "changed_settings",
     "clean_cfg",
     "complete",

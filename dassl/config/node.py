@@ -35,6 +35,13 @@ LOCATION_SETTINGS = frozenset(
 
 Translation = Callable[[CfgNode], None]
 
+_WORDS: dict[str, tuple[str, ...]] = {}
+
+
+def allow_words(setting: str, *words: str) -> None:
+    """Let a setting that is a number (``TRAINER.DPC.WEIGHT_BASE``) be one of ``words`` as well."""
+    _WORDS[setting] = words
+
 
 class Config(CfgNode):
     """A tree of settings. Merging an unknown key is a ``ValueError`` that names the nearest known ones.
@@ -100,6 +107,8 @@ def _match(new: dict[str, Any], known: CfgNode, prefix: str) -> None:
             if not isinstance(value, dict):
                 raise ValueError(f"Setting {name!r} is a group, it cannot take the value {value!r}")
             _match(value, default, name + ".")
+        elif name in _WORDS and (value in _WORDS[name] or default in _WORDS[name]):
+            known[key] = None  # which yacs replaces by a value of any type
         elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             new[key] = float(value)
 

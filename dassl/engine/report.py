@@ -15,6 +15,7 @@ from yacs.config import CfgNode
 
 from dassl.config import Options, config_hash
 from dassl.data.datasets import DatasetBase, chosen_subset
+from dassl.metrics import Bin
 from dassl.utils import atomic_path, git_commit, mkdir_if_missing
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def append_result(
     epoch: int | None,
     results: Mapping[str, float],
     origin: Mapping[str, Any],
+    reliability: Sequence[Bin] | None = None,
 ) -> None:
     """Append a line to ``<OUTPUT_DIR>/results.jsonl``.
 
@@ -36,6 +38,7 @@ def append_result(
         dataset: the data set; other people's trainers may keep none.
         epoch: epochs of training behind the weights; None when unknown.
         origin: what else is known of the weights, and of the classes where those are not what ``cfg`` says.
+        reliability: number of images, mean confidence and accuracy, by bins of confidence.
     """
     record = {
         "method": cfg.TRAINER.NAME,
@@ -47,6 +50,7 @@ def append_result(
         "epoch": epoch,
         **origin,
         "metrics": {name: _plain(value) for name, value in results.items()},
+        **({} if reliability is None else {"reliability": reliability}),
         "config_hash": config_hash(cfg, options),
         "git_commit": git_commit(),
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -77,9 +77,10 @@ class Tester(TrainerBase):
             path = os.path.join(self.output_dir, "logits.npz")
             recorder.write(path, self.cfg.DATASET.ROOT, [self.lab2cname[i] for i in sorted(self.lab2cname)])
         dataset = getattr(self.dm, "dataset", None)
+        reliability = getattr(self.evaluator, "reliability", None)  # other people's evaluators have none
         append_result(
             self.cfg, self.known_options(), dataset, split, self.epochs_trained, results,
-            self.result_origin(split),
+            self.result_origin(split), reliability() if reliability else None,
         )  # fmt: skip
         return results
 

@@ -12,7 +12,7 @@ import torch
 from yacs.config import CfgNode
 
 from dassl.evaluation.build import EVALUATOR_REGISTRY
-from dassl.metrics import macro_f1
+from dassl.metrics import Bin, bins_of, calibration_error, macro_accuracy, macro_f1
 from dassl.utils import atomic_path
 
 
@@ -39,6 +39,9 @@ class EvaluatorBase:
 class Classification(EvaluatorBase):
     """Accuracy, error rate and macro-F1 in percent, total and correct number of images.
 
+    Also, in percent, the mean accuracy of the classes that have images, and the expected calibration error of
+    the outputs as logits.
+
     What has been processed is kept under Dassl's names, which other people's subclasses use: ``_total`` and
     ``_correct`` count images, ``_y_true`` and ``_y_pred`` list their labels, ``_per_class_res`` (None without
     ``TEST.PER_CLASS_RESULT``) lists hits and misses, 1 and 0, by label.
@@ -55,6 +58,7 @@ class Classification(EvaluatorBase):
         self._total = self._correct = 0
         self._y_true: list[int] = []
         self._y_pred: list[int] = []
+        self._confidence: list[float] = []
         self._per_class_res: dict[int, list[int]] | None = None
         if self.cfg.TEST.PER_CLASS_RESULT:
             self._per_class_res = defaultdict(list)
@@ -73,6 +77,8 @@ class Classification(EvaluatorBase):
         self._correct += sum(hits)
         self._y_pred.extend(predicted)
         self._y_true.extend(true)
+        confidence = mo.detach().double().softmax(dim=1).amax(dim=1)
+        self._confidence.extend(confidence.nan_to_num(1.0).tolist())  # of an infinite logit
         if self._per_class_res is not None:
             for label, hit in zip(true, hits, strict=True):
                 self._per_class_res[label].append(hit)
@@ -105,7 +111,13 @@ class Classification(EvaluatorBase):
         if self.cfg.TEST.COMPUTE_CMAT:
             self._write_confusion_matrix(y_true, y_pred)
         results.update(total=total, correct=correct)
+        results["macro_accuracy"] = 100.0 * macro_accuracy(y_true, y_pred)
+        results["ece"] = 100.0 * calibration_error(np.array(self._confidence), y_true == y_pred)
         return results
+
+    def reliability(self) -> list[Bin]:
+        """Confidence and accuracy of all that was processed, by bins of confidence."""
+        return bins_of(np.array(self._confidence), np.array(self._y_true) == np.array(self._y_pred))
 
     def _print_per_class(self, hits_of: Mapping[int, list[int]]) -> float:
         """Print the accuracy of each class that has images; return the mean of them in percent."""

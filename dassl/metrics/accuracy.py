@@ -28,6 +28,17 @@ def compute_accuracy(
     return [hits[:, :k].any(1).float().mean(0, keepdim=True) * 100 for k in topk]
 
 
+def macro_accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> float:
+    """Mean over the classes in ``y_true`` of the share of their images that is right, in 0..1.
+
+    Equal to scikit-learn's ``balanced_accuracy_score(y_true, y_pred)``.
+    """
+    length = int(y_true.max()) + 1
+    hits, actual = np.bincount(y_true[y_true == y_pred], minlength=length), np.bincount(y_true)
+    present = actual > 0
+    return float(np.mean(hits[present] / actual[present]))
+
+
 def macro_f1(y_true: np.ndarray, y_pred: np.ndarray) -> float:
     """Mean over the classes in ``y_true`` of 2 TP / (2 TP + FP + FN), in 0..1.
 

@@ -71,6 +71,7 @@ def test_end_to_end(finished, images):
     assert logits["logits"].dtype == np.float32 and logits["label"].dtype == np.int64
     assert logits["impath"][0] == "0_0.png" and logits["classnames"].tolist() == ["r", "g", "b"]
     assert record["metrics"]["correct"] == correct and record["metrics"]["total"] == 9
+    assert sum(images for images, _, _ in record["reliability"]) == 9 and record["metrics"]["ece"] >= 0
     assert record["metrics"]["accuracy"] == pytest.approx(100 * correct / 9, abs=1e-12)
 
 

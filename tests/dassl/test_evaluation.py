@@ -1,16 +1,24 @@
 import json
 import logging
+import math
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
 from dassl.config import get_cfg_default
 from dassl.evaluation import Classification, build_evaluator
-from dassl.metrics import compute_accuracy, compute_ci95, macro_f1
+from dassl.metrics import (
+    bins_of,
+    calibration_error,
+    compute_accuracy,
+    compute_ci95,
+    macro_accuracy,
+    macro_f1,
+)
 from dassl.utils import (
     AverageMeter,
     MetricMeter,
@@ -29,6 +37,41 @@ def test_macro_f1_is_sklearns():
         y_true, y_pred = rng.integers(0, n_classes, (2, 40))
         expected = f1_score(y_true, y_pred, average="macro", labels=np.unique(y_true))
         assert macro_f1(y_true, y_pred) == pytest.approx(expected, abs=1e-12)
+
+
+def test_macro_accuracy_is_sklearns():
+    rng = np.random.default_rng(0)
+    for n_classes in (2, 5, 30):
+        y_true, y_pred = rng.integers(0, n_classes, (2, 40))
+        assert macro_accuracy(y_true, y_pred) == pytest.approx(balanced_accuracy_score(y_true, y_pred))
+    assert macro_accuracy(np.array([0, 0, 0, 2]), np.array([0, 0, 0, 5])) == 0.5  # class 1 has no images
+
+
+def test_calibration():
+    """By hand; and a classifier that is right as often as it says has no error."""
+    confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.52, 1.0])
+    correct = np.array([True, True, True, False, True, True])
+    found = bins_of(confidence, correct)
+    assert [part.images for part in found] == [1, 5]
+    assert found[1].confidence == pytest.approx(4.8 / 5) and found[1].accuracy == 0.8
+    assert calibration_error(confidence, correct) == pytest.approx((1 * 0.48 + 5 * 0.16) / 6)
+    exact = np.repeat([0.5, 0.8], [10, 10])
+    assert calibration_error(exact, np.array(([True, False] * 5) + [True] * 8 + [False] * 2)) < 1e-12
+    edges = np.array([0.0, 1 / 15, 1.0])
+    assert [part.images for part in bins_of(edges, edges > 2)] == [1, 1, 1]
+
+
+def test_confidence_is_the_softmax_of_all_batches():
+    evaluator = build_evaluator(get_cfg_default(), lab2cname={0: "cat", 1: "dog"})
+    evaluator.process(torch.tensor([[0.0, math.log(3)], [0.0, math.log(3)]]), torch.tensor([1, 0]))
+    evaluator.process(torch.tensor([[math.log(9), 0.0]]), torch.tensor([0]))
+    results = evaluator.evaluate()
+    assert results["ece"] == pytest.approx(100 * (2 * 0.25 + 0.1) / 3) and results["macro_accuracy"] == 75
+    parts = evaluator.reliability()
+    assert [(part.images, part.accuracy) for part in parts] == [(2, 0.5), (1, 1.0)]
+    assert [part.confidence for part in parts] == pytest.approx([0.75, 0.9])
+    evaluator.process(torch.tensor([[math.inf, 0.0]]), torch.tensor([0]))
+    assert evaluator.reliability()[-1][:2] == (1, 1.0)
 
 
 def test_accuracy():

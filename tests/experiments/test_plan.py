@@ -87,6 +87,52 @@ def test_the_papers_figure_5(tmp_path: Path) -> None:
     assert {run.needs[0].trainer for run in plan.runs.values() if run.trainer.endswith("_DPC")} == set(names)
 
 
+def test_the_papers_figure_1(tmp_path: Path) -> None:
+    """Table 1's learners, and DePT on those that it goes on."""
+    plan = Plan(FIGURES[1].runs([], [1], Wishes(output=tmp_path)))
+    table = Plan(TABLES[1].runs([], [1], Wishes(output=tmp_path)))
+    more = {run.trainer for folder, run in plan.runs.items() if folder not in table.runs}
+    assert set(table.runs) < set(plan.runs) and more == {"CoOp_DePT", "MaPLe_DePT", "PromptSRC_DePT"}
+
+
+def test_figure_6_shows_the_trainings_of_dpc(tmp_path: Path) -> None:
+    plan = Plan(FIGURES[6].runs([EUROSAT, DataSet("dtd")], [1, 2], Wishes(output=tmp_path)))
+    script, *words = FIGURES[6].command(plan, tmp_path, "data")
+    folders = [Path(word) for word in words[: words.index("--root")]]
+    assert script == "sweep_weights.py" and words[-3:] == ["data", "--plot", str(tmp_path / "figure6.png")]
+    assert len(folders) == 4 and all(plan.runs[folder].trainer == "CoOp_DPC" for folder in folders)
+    assert all(plan.runs[folder].trains for folder in folders)
+
+
+def test_the_control_is_the_learner_tuned_on(tmp_path: Path) -> None:
+    readings = ("released", "two_step")
+    plan = Plan(base2new([EUROSAT], ["coop", "promptkd"], readings, [1], Wishes(output=tmp_path)))
+    control = [run for folder, run in plan.runs.items() if folder.parent.name.endswith("-two_step")]
+    assert [run.trainer for run in control] == ["CoOp_DPC"] * 2 + ["PromptKD_DPC"] * 2
+    for run in control:
+        words = run.key_values()
+        said = dict(zip(words[::2], words[1::2], strict=True))
+        assert said["TRAINER.DPC.VARIANT"] == "direct"
+        parts = ("HARD_NEGATIVES", "WEIGHTING", "DECOUPLING")
+        assert [said[f"TRAINER.DPC.{part}"] for part in parts] == ["False"] * 3
+        twin = plan.runs[
+            run.folder.parent.parent / run.folder.parent.name.replace("two_step", "released") / "seed1"
+        ]
+        assert twin.cfg == run.cfg and twin.needs[0].folder == run.needs[0].folder
+
+
+def test_what_is_varied_stands_in_the_folder(tmp_path: Path) -> None:
+    wishes = Wishes(output=tmp_path, varied=("OPTIM.MAX_EPOCH", "5"), dpc_options=("TRAINER.DPC.TOPK", "4"))
+    plan = Plan(base2new([EUROSAT], ["coop"], ["paper"], [1], wishes))
+    labels = {run.trainer: (run.folder.parent.name, run.options) for run in plan.runs.values() if run.trains}
+    (learner, words), (dpc, more) = labels["CoOp"], labels["CoOp_DPC"]
+    assert learner.endswith("+OPTIM.MAX_EPOCH=5") and words[:2] == ("OPTIM.MAX_EPOCH", "5")
+    assert dpc == "vit_b16_ep20+OPTIM.MAX_EPOCH=5+TOPK=4"
+    assert " ".join(more).count("OPTIM.MAX_EPOCH 5 TRAINER.DPC.TOPK 4") == 1
+    zero = next(run for run in plan.runs.values() if run.trainer == "ZeroshotCLIP")
+    assert zero.options == ()
+
+
 def test_other_data_sets_in_place_of_the_papers(tmp_path: Path) -> None:
     wishes = Wishes(output=tmp_path)
     one = {run.data.name for run in TABLES[1].runs([EUROSAT], [1], wishes)}

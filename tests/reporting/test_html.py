@@ -193,6 +193,28 @@ def test_classes_from_logs_and_from_logits(tmp_path):
     ]
 
 
+def test_what_a_plug_in_changes_of_a_class_stands_behind_it(tmp_path):
+    place = "base2new/train_base/eurosat"
+    for trainer, cfg, hits in (("CoOp", "demo", 5), ("CoOp_DPC", "demo-released", 7), ("MaPLe_DPC", "x", 3)):
+        log = class_lines({"Forest": (10, hits)})
+        write_full_run(tmp_path, place, trainer, 1, 60.0, subset="base", cfg=cfg, log=log)
+    assert page_of(tmp_path).table("Class", "Images")[1] == ["Forest", "10", "50.0", "70.0 (+20.0)", "30.0"]
+
+
+def test_calibration_and_what_holds_over_data_sets_are_there(tmp_path):
+    for trainer, cfg, ece in (("CoOp", "demo", 4.0), ("CoOp_DPC", "demo-released", 9.0)):
+        for part, subset in (("train_base", "base"), ("test_new", "new")):
+            metrics = {"accuracy": 60.0 + ece, "ece": ece}
+            write_full_run(
+                tmp_path, f"base2new/{part}/eurosat", trainer, 1, 0.0, subset=subset, cfg=cfg,
+                metrics=metrics, reliability=[[10, 0.9, 0.6]],
+            )  # fmt: skip
+    page = page_of(tmp_path)
+    assert page.table("Data set", "Method", "ECE base")[1][:4] == ["EuroSAT", "CoOp", "4.00", "4.00"]
+    assert page.table("Method", "Δ Base")[1][:3] == ["CoOp + DPC (released)", "+5.00", "1/0/0"]
+    assert "EuroSAT, new classes" in page.text  # a panel of the diagram
+
+
 class Bomb:
     def __reduce__(self):
         return (Path.touch, (Path("executed"),))

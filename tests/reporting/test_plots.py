@@ -9,7 +9,7 @@ import pytest
 
 import parse_test_res
 from reporting.base_new import harmonic_mean, summarise_tree
-from reporting.plots import h_figure
+from reporting.plots import plugin_figure
 from tests.reporting.tree import write_base_new
 
 # base and new by trainer
@@ -38,7 +38,7 @@ def bars(axis: Any) -> dict[str, dict[str, float]]:
 def test_plug_ins_stand_beside_their_learner(tmp_path: Path) -> None:
     write(tmp_path, "DTD")
     write(tmp_path, "EuroSAT", 6.0)
-    axes = h_figure(summarise_tree(tmp_path, average=True)).axes
+    axes = plugin_figure(summarise_tree(tmp_path, average=True), "h").axes
     assert [axis.get_title(loc="left") for axis in axes] == ["DTD", "EuroSAT", "average of 2"]
     h = {name: harmonic_mean(*pair) for name, pair in PAIRS.items()}
     found = bars(axes[0])

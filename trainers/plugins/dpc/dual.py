@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dassl.data.data_manager import num_workers
 from dassl.data.datasets import Datum
 from dassl.engine import TrainerX
+from trainers.plugins.dpc.adaptive import AUTO, choose_shares, summary, validation_images
 from trainers.plugins.dpc.batches import Negatives, Ranking
 from trainers.plugins.dpc.options import OPTIONS
 from trainers.plugins.dpc.pool import by_class, is_library, read_library
@@ -36,6 +38,8 @@ class DualTrainer(TrainerX):
 
     OPTIONS = {"DPC": OPTIONS}
 
+    _shares: Mapping[str, float] | None = None  # of P' on base classes, where they were chosen
+
     dual_prompts: DualPrompts
     negatives: Negatives[Datum]
     backbone_checkpoint: Path
@@ -51,7 +55,13 @@ class DualTrainer(TrainerX):
         options = self.cfg.TRAINER.DPC
         if not options.WEIGHTING:
             return 1.0
-        return self.own_weight_base if options.WEIGHT_BASE is None else options.WEIGHT_BASE
+        return self.own_weight_base if options.WEIGHT_BASE in (None, AUTO) else options.WEIGHT_BASE
+
+    @property
+    def chooses_weight(self) -> bool:
+        """Whether what base classes see is chosen by validation images (``WEIGHT_BASE auto``)."""
+        options = self.cfg.TRAINER.DPC
+        return options.WEIGHT_BASE == AUTO and options.WEIGHTING
 
     @property
     def own_weight_base(self) -> float:
@@ -68,6 +78,7 @@ class DualTrainer(TrainerX):
         """Training shows P'; evaluation the mix for the classes of this run."""
         super().set_model_mode(mode, names)
         if mode == "train":
+            self._share_base(None)  # chosen for the prompts of a checkpoint, not for what comes next
             self.dual_prompts.show("parallel")
         elif self.on_source_classes():
             self.dual_prompts.show("base" if self.weight_base else "tuned")
@@ -125,6 +136,54 @@ class DualTrainer(TrainerX):
         seed = self.cfg.SEED if self.cfg.SEED >= 0 else torch.initial_seed()
         return self.negatives.complete(batches, f"{seed}/{self.epoch}")
 
+    # -- what base classes see, under WEIGHT_BASE auto ---------------------------------------------------
+
+    def prepare(self) -> None:
+        if self.chooses_weight:
+            validation_images(self.dm.dataset, "TRAINER.DPC.WEIGHT_BASE is auto")
+        super().prepare()
+
+    def choose_shares(self, grouping: str) -> dict[str, float]:
+        """The weight of P' in every tensor that the validation images' loss is lowest under.
+
+        Args:
+            grouping: see `trainers.plugins.dpc.adaptive.choose_shares`.
+
+        Raises:
+            ValueError: the data set has no validation images.
+        """
+        loader = self.dm.build_test_loader(validation_images(self.dm.dataset, "w_b cannot be chosen"))
+
+        def loss(shares: Mapping[str, float]) -> float:
+            with self.dual_prompts.mixed(shares):
+                return self.mean_loss(loader)
+
+        return choose_shares(self.dual_prompts.names, loss, grouping)
+
+    @torch.no_grad()
+    def mean_loss(self, loader: Any) -> float:
+        """Mean cross-entropy of the images of ``loader`` under the prompts that are shown."""
+        shown = self.dual_prompts.shown
+        self.set_model_mode("eval")
+        total, count = 0.0, 0
+        with self.dual_prompts.showing(shown):
+            for images, labels in map(self.parse_batch_test, loader):
+                logits = self.model_inference(images).float()
+                total += float(F.cross_entropy(logits, labels, reduction="sum"))
+                count += len(labels)
+        return total / count
+
+    def save_model(self, *args: Any, **kwargs: Any) -> None:
+        if self.chooses_weight:
+            self._share_base(self.choose_shares(self.cfg.TRAINER.DPC.AUTO_GROUPS))
+            logger.info("weights of P' on base classes, by validation loss: %s", summary(self._shares or {}))
+        super().save_model(*args, **kwargs)
+
+    def _share_base(self, shares: Mapping[str, float] | None) -> None:
+        if shares != self._shares:
+            self._shares = shares
+            self.dual_prompts.share_base(shares)
+
     # -- checkpoints ------------------------------------------------------------------------------------
 
     def checkpoint_extras(self, name: str) -> dict[str, Any]:
@@ -133,15 +192,18 @@ class DualTrainer(TrainerX):
             "variant": self.reading.name,
             "weight_base": self.weight_base,
             "tuned": self.dual_prompts.fingerprint(),
+            **({} if self._shares is None else {"shares": dict(self._shares)}),
         }
         return {**super().checkpoint_extras(name), "dpc": dpc}
 
     def extra_state(self) -> dict[str, Any]:
-        return {**super().extra_state(), "tuned": self.dual_prompts.fingerprint()}
+        state = {**super().extra_state(), "tuned": self.dual_prompts.fingerprint()}
+        return state if self._shares is None else {**state, "shares": dict(self._shares)}
 
     def load_extra_state(self, state: dict[str, Any]) -> None:
         super().load_extra_state(state)
         self.check_tuned(state["tuned"], "the resume file")
+        self._share_base(state.get("shares"))
 
     def check_tuned(self, fingerprint: str, path: str) -> None:
         """Raise ValueError where ``path`` was trained from another P than this run has."""
@@ -174,5 +236,12 @@ class DualTrainer(TrainerX):
         if not self.reading.mixes_base and self.weight_base not in (0, trained_under):
             message = "TRAINER.DPC.WEIGHT_BASE %s has no effect on an evaluation of %s: base classes see P'"
             logger.warning(message, self.weight_base, self.reading.name)
+        if self.chooses_weight:
+            if stored is None or "shares" not in stored:
+                raise ValueError(
+                    f"TRAINER.DPC.WEIGHT_BASE is {AUTO}, but {path!r} was trained under a fixed one: give a "
+                    "number, or see what would be chosen with sweep_weights.py --auto"
+                )
+            self._share_base(stored["shares"])
         if stored is not None:
             self.dual_prompts.reweight(lambda tensor: self.rule_of(tensor, stored["weight_base"]))

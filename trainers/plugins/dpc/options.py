@@ -7,6 +7,8 @@ from collections.abc import Collection
 
 from yacs.config import CfgNode as CN
 
+from dassl.config import allow_words
+from trainers.plugins.dpc.adaptive import AUTO, GROUPINGS
 from trainers.plugins.dpc.pool import is_library
 from trainers.plugins.dpc.readings import READINGS
 
@@ -19,7 +21,9 @@ OPTIONS = CN(
         "VARIANT": "released",  # the reading: released (the authors' code), paper or direct
         "BACKBONE_DIR": "",  # output folder of the run that tuned P
         "BACKBONE_EPOCH": None,  # its epoch, -1 the last, 0 the best; None: the best if there is one
-        "WEIGHT_BASE": None,  # w_b, Eq. 12, in (0, 1]; 0 evaluates P itself; None: 0.2, for MaPLe 1.0
+        "WEIGHT_BASE": None,  # w_b, Eq. 12, in (0, 1]; 0 evaluates P itself; None: 0.2, for MaPLe 1.0;
+        # auto: trained under that default, what base classes see is chosen by the validation images' loss
+        "AUTO_GROUPS": "one",  # tensors that share a weight under auto: one (all), tower, or tensor (each)
         "WEIGHT_NEW": 1e-6,  # w_n, Eq. 13, in [0, 1]
         "TOPK": 8,  # K of the negative sampler, at least 2; clamped to the number of classes
         "NEGATIVE_POOL": "auto",  # negatives' images: fewshot, train (full split), auto, a .json
@@ -30,14 +34,19 @@ OPTIONS = CN(
     }
 )
 
+allow_words(f"{_NODE}.WEIGHT_BASE", AUTO)
+
 
 def check_options(options: CN, backbone: str) -> None:
     """Raise ValueError unless ``options`` (``cfg.TRAINER.DPC``) make sense; ``backbone`` is what tunes P."""
     _check_choice("VARIANT", options.VARIANT, READINGS)
     if not is_library(options.NEGATIVE_POOL):
         _check_choice("NEGATIVE_POOL", options.NEGATIVE_POOL, ("auto", "fewshot", "train"))
-    if options.WEIGHT_BASE is not None and not 0 <= options.WEIGHT_BASE <= 1:
-        value = options.WEIGHT_BASE
+    _check_choice("AUTO_GROUPS", options.AUTO_GROUPS, GROUPINGS)
+    value = options.WEIGHT_BASE
+    if isinstance(value, str) and value != AUTO:
+        raise ValueError(f"{_NODE}.WEIGHT_BASE is {value!r}; w_b must be a number or {AUTO}")
+    if isinstance(value, int | float) and not 0 <= value <= 1:
         raise ValueError(f"{_NODE}.WEIGHT_BASE is {value}; w_b must be in (0, 1], or 0 to evaluate P")
     if not 0 <= options.WEIGHT_NEW <= 1:
         raise ValueError(f"{_NODE}.WEIGHT_NEW is {options.WEIGHT_NEW}; w_n must be in [0, 1]")
@@ -70,5 +79,8 @@ def warn_of_idle_options(options: CN, backbone: str, has_own_losses: bool) -> No
         logger.warning(message, _NODE, backbone)
     if not options.DECOUPLING and options.WEIGHT_NEW != OPTIONS.WEIGHT_NEW:
         logger.warning("%s.WEIGHT_NEW has no effect with %s.DECOUPLING off", _NODE, _NODE)
+    if options.WEIGHT_BASE != AUTO and options.AUTO_GROUPS != OPTIONS.AUTO_GROUPS:
+        message = "%s.AUTO_GROUPS has no effect without %s.WEIGHT_BASE %s"
+        logger.warning(message, _NODE, _NODE, AUTO)
     if not options.WEIGHTING and options.WEIGHT_BASE is not None:
         logger.warning("%s.WEIGHT_BASE has no effect with %s.WEIGHTING off", _NODE, _NODE)

@@ -21,7 +21,7 @@ from trainers.plugins.dpc.batches import Ranking
 from trainers.plugins.dpc.dual import DualTrainer
 from trainers.plugins.dpc.loss import contrastive_loss
 from trainers.plugins.dpc.options import check_options, warn_of_idle_options
-from trainers.plugins.dpc.weighting import DualPrompts, Shown
+from trainers.plugins.dpc.weighting import DualPrompts
 from trainers.plugins.stack import below
 
 logger = logging.getLogger(__name__)
@@ -151,15 +151,19 @@ class DPC(DualTrainer, PromptTrainer):
         if self.cfg.TEST.NO_TEST or not dataset.val or getattr(dataset, "val_is_test", False):
             return
         loader = self.dm.build_test_loader(dataset.val)
-        ours, tuned = self._mean_loss(loader, "base"), self._mean_loss(loader, "tuned")
+        with self.dual_prompts.showing("base"):
+            ours = self.mean_loss(loader)
+        with self.dual_prompts.showing("tuned"):
+            tuned = self.mean_loss(loader)
         if ours > tuned:
             remedy = "a lower OPTIM.LR, or fewer OPTIM.MAX_EPOCH"
             message = "the base classes' validation loss is %.4f, with P itself %.4f: P' went too far (%s)"
             logger.warning(message, ours, tuned, remedy)
 
     @torch.no_grad()
-    def _mean_loss(self, loader: Any, shown: Shown) -> float:
-        """Mean cross-entropy of the images of ``loader``."""
+    def mean_loss(self, loader: Any) -> float:
+        """As it is for any trainer; of frozen towers features are computed once."""
+        shown = self.dual_prompts.shown
         self.set_model_mode("eval")
         total, count = 0.0, 0
         with self.dual_prompts.showing(shown):

@@ -6,7 +6,7 @@ P tuned prompt (frozen), P' parallel prompt (tuned on base classes), w_b and w_n
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, NamedTuple, Protocol
 
@@ -82,12 +82,20 @@ class Rule(NamedTuple):
         weight_base: w_b in (0, 1].
         weight_new: w_n in [0, 1].
         mixes_base: base classes see P~_b; if not, P' alone.
+        share: of P' in what base classes see, in place of both; None: as they say.
     """
 
     leaf: Leaf
     weight_base: float
     weight_new: float
     mixes_base: bool
+    share: float | None = None
+
+    def share_of(self, shown: Shown) -> float:
+        """The weight of P' in what is shown."""
+        base = self.weight_base if self.mixes_base else 1.0
+        shares = {"parallel": 1.0, "base": base, "new": self.weight_new, "tuned": 0.0}
+        return self.share if shown == "base" and self.share is not None else shares[shown]
 
 
 class DualTensor(nn.Module):
@@ -105,10 +113,13 @@ class DualTensor(nn.Module):
         rule = self.rule
         if self.shown == "tuned":
             return self.tuned
-        if self.shown == "base" and rule.mixes_base:
+        chosen = rule.share is not None and self.shown == "base"
+        if self.shown == "base" and rule.mixes_base and not chosen:
             return rule.leaf.mixed(leaf, self.tuned, rule.weight_base)
         parallel = rule.leaf.parallel(leaf, self.tuned, rule.weight_base)
-        return weight(parallel, self.tuned, rule.weight_new) if self.shown == "new" else parallel
+        if chosen or self.shown == "new":
+            return weight(parallel, self.tuned, rule.share_of(self.shown))
+        return parallel
 
     def right_inverse(self, parallel: Tensor) -> Tensor:
         """The leaf that stands for ``parallel``."""
@@ -172,18 +183,56 @@ class DualPrompts:
             for (part, _), old in zip(self._parts.values(), before, strict=True):
                 part.shown = old
 
+    @property
+    def names(self) -> list[str]:
+        """Of all tensors that are dual."""
+        return list(self._parts)
+
+    @property
+    def share(self) -> float:
+        """The weight of P' in what the first of the tensors shows now."""
+        part, _ = next(iter(self._parts.values()))
+        return part.rule.share_of(part.shown)
+
+    def share_base(self, shares: Mapping[str, float] | None) -> None:
+        """Let base classes see these weights of P', by tensor, from now on; None: what the rules say."""
+        for name, (part, _) in self._parts.items():
+            part.rule = part.rule._replace(share=None if shares is None else shares[name])
+
     @contextmanager
-    def mixed(self, w: float) -> Iterator[None]:
-        """Show w P' + (1 - w) P in all tensors, whatever their rules say, for the length of a with block."""
+    def mixed(self, w: float | Mapping[str, float]) -> Iterator[None]:
+        """Show w P' + (1 - w) P, whatever the rules say, for the length of a with block.
+
+        Args:
+            w: for all tensors, or by their names.
+        """
         rules = [part.rule for part, _ in self._parts.values()]
-        for part, _ in self._parts.values():
-            part.rule = part.rule._replace(weight_new=w)
+        for name, (part, _) in self._parts.items():
+            own = w[name] if isinstance(w, Mapping) else w
+            part.rule = part.rule._replace(weight_new=own)
         try:
             with self.showing("new"):
                 yield
         finally:
             for (part, _), rule in zip(self._parts.values(), rules, strict=True):
                 part.rule = rule
+
+    def tensors(self, shown: Shown) -> dict[str, Tensor]:
+        """What every tensor is under ``shown``, by name."""
+        with torch.no_grad(), self.showing(shown):
+            return {name: part(leaf).detach().clone() for name, (part, leaf) in self._parts.items()}
+
+    @contextmanager
+    def replaced(self, parallel: Mapping[str, Tensor]) -> Iterator[None]:
+        """Other tensors in the place of P', by name, for the length of a with block."""
+        leaves = {name: leaf.detach().clone() for name, (_, leaf) in self._parts.items()}
+        try:
+            for name, (part, leaf) in self._parts.items():
+                leaf.data.copy_(part.right_inverse(parallel[name].reshape(leaf.shape)))
+            yield
+        finally:
+            for name, (_, leaf) in self._parts.items():
+                leaf.data.copy_(leaves[name])
 
     def fingerprint(self) -> str:
         """SHA-1 of P, all tensors of it."""
