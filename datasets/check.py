@@ -15,6 +15,11 @@ from datasets.benchmark import Counts, FewShotBenchmark, count, in_words
 from datasets.near_duplicates import near_duplicates
 from datasets.split_file import Split, check_not_empty, first_named
 
+OTHERS = (
+    "\nMend or remove them, or use the others: python -m datasets.readable lists them, and so does "
+    "python -m experiments fit with --skip-unreadable."
+)
+
 
 @dataclass
 class Report:
@@ -65,7 +70,9 @@ def check(cls: type[FewShotBenchmark], folder: Path, deep: bool = False) -> Repo
         report.problems.append(str(error))
     broken = unreadable(_to_open(split, images, deep), deep)
     if broken:
-        report.problems.append(f"{len(broken)} images cannot be read:\n{first_named(broken)}")
+        report.problems.append(
+            f"{len(broken)} images cannot be read:\n{first_named(broken)}{OTHERS if cls.own_images else ''}"
+        )
     if cls.own_images:
         report.notes += cls.remarks(folder)
         if deep and not report.problems:
@@ -100,8 +107,12 @@ def broken_images(paths: Sequence[str], deep: bool) -> dict[str, str]:
 
 def _alike(split: Split, images: Path) -> list[str]:
     """A note where test images look like training or validation images."""
-    tested = {os.path.join(images, item.path) for item in split["test"]}
-    seen = {os.path.join(images, i.path) for part in ("train", "val") for i in split[part]} - tested
+
+    def files(*parts: str) -> set[str]:
+        return {os.path.normpath(images / item.path) for part in parts for item in split[part]}
+
+    tested = files("test")
+    seen = files("train", "val") - tested
     try:
         pairs = near_duplicates(sorted(seen), sorted(tested))
     except ImportError as error:

@@ -74,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         log.error("error: %s", error)
         return 1
+    for remark in Folder.remarks(source):
+        log.warning("note: %s", remark)
     if reasons:
         log.warning("%d images cannot be read and are left out:\n%s", len(reasons), first_named(reasons))
     log.info("%s names the %d others", args.target, sum(map(len, split.values())))

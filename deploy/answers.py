@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from itertools import islice
 from typing import IO
 
 from torch import Tensor
@@ -41,9 +42,10 @@ class Answers:
         self.file.flush()
 
     def best(self, probabilities: Tensor) -> list[tuple[str, float]]:
-        """The most probable classes, the first one first."""
-        found = probabilities.topk(min(self.top, len(self.classnames)))
-        return [(self.classnames[i], p) for p, i in zip(*map(Tensor.tolist, found), strict=True)]
+        """The most probable classes, the first one first; equal ones in their own order, as in a test."""
+        values, order = probabilities.sort(descending=True, stable=True)
+        found = zip(values.tolist(), order.tolist(), strict=True)
+        return [(self.classnames[i], p) for p, i in islice(found, self.top)]
 
     def answer(self, probabilities: Tensor) -> str | None:
         """The most probable class; None where it is not probable enough."""

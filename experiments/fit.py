@@ -97,11 +97,16 @@ def wishes_of(args: argparse.Namespace, data: DataSet, typed_in: Path) -> Wishes
     """Where things go, and the settings of all runs.
 
     Raises:
-        ValueError: an option is not KEY VALUE.
+        ValueError: an option is not KEY VALUE, or the template has no place for the class name.
     """
     options = pairs_of(key_values("--options", args.options))
     if args.template:
-        options["DATASET.TEMPLATE"] = args.template
+        if args.template.count("{}") != 1:
+            raise ValueError(
+                f"--template is {args.template!r}; it must hold {{}} once, where the class name goes, as in "
+                '"a photo of a {}."'
+            )
+        options["DATASET.TEMPLATE"] = repr(args.template)  # "{}" alone would be read as a mapping
     return Wishes(
         data=from_here(args.data, "data", typed_in),
         output=Path(from_here(args.output, f"output/fit/{data.name}", typed_in)),
