@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 
 from dassl.utils import progress, usable_cores
 
-MOST_BITS = 4  # of 64 in which perceptual hashes of one picture may differ: resized, saved anew
+BITS = 64  # of a hash
+MOST_BITS = 4  # in which perceptual hashes of one picture may differ: resized, saved anew
 _DRAFT = (256, 256)  # pixels; JPEG decodes to about this at once, and the hash looks at 32 x 32
 _ROWS = 1024  # compared with all others at a time
 
@@ -25,25 +26,25 @@ class Pair(NamedTuple):
 
 
 def perceptual_hashes(paths: Sequence[str]) -> np.ndarray:
-    """[N], uint64: pHash of each image. Files that are no images must not be among them.
+    """[N, 64], pHash of each image, its bits as -1 and 1. Files that are no images must not be among them.
 
     Raises:
         ImportError: the package ImageHash is not installed.
     """
     import imagehash  # here: it takes a second, and runs don't need it
 
-    def packed(path: str) -> int:
+    def signs(path: str) -> np.ndarray:
         with Image.open(path) as image:
             image.draft("RGB", _DRAFT)
             bits = imagehash.phash(ImageOps.exif_transpose(image).convert("RGB")).hash
-        return int(np.packbits(bits).view(np.uint64)[0])
+        return np.where(bits.ravel(), 1, -1).astype(np.float32)
 
     with ThreadPoolExecutor(usable_cores()) as pool, progress("hashes", len(paths)) as bar:
         found = []
-        for value in pool.map(packed, paths):
+        for value in pool.map(signs, paths):
             found.append(value)
             bar.update()
-    return np.array(found, dtype=np.uint64)
+    return np.stack(found)
 
 
 def near_duplicates(first: Sequence[str], second: Sequence[str]) -> list[Pair]:
@@ -57,9 +58,9 @@ def near_duplicates(first: Sequence[str], second: Sequence[str]) -> list[Pair]:
     ours, theirs = perceptual_hashes(first), perceptual_hashes(second)
     pairs = []
     for start in range(0, len(theirs), _ROWS):
-        bits = np.bitwise_count(theirs[start : start + _ROWS, None] ^ ours[None])
-        nearest = bits.argmin(axis=1)
+        agreement = theirs[start : start + _ROWS] @ ours.T  # equal bits minus different ones
+        nearest = agreement.argmax(axis=1)
         for row, column in enumerate(nearest.tolist()):
-            if (different := int(bits[row, column])) <= MOST_BITS:
+            if (different := (BITS - int(agreement[row, column])) // 2) <= MOST_BITS:
                 pairs.append(Pair(first[column], second[start + row], different))
     return pairs
