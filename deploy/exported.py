@@ -37,7 +37,10 @@ def description(classifier: Classifier) -> dict[str, str]:
     backbone = trainer.cfg.MODEL.BACKBONE
     preprocessing = {
         "size": list(options.SIZE),
-        "resize": "the smaller edge to the larger of size, then the middle is cut out",
+        "resize": (
+            "the smaller edge to the larger of size, the other one in proportion, rounded down; then the "
+            "middle is cut out, its offset rounded"
+        ),
         "interpolation": options.INTERPOLATION,
         "mean": list(options.PIXEL_MEAN) if "normalize" in options.TRANSFORMS else [0.0, 0.0, 0.0],
         "std": list(options.PIXEL_STD) if "normalize" in options.TRANSFORMS else [1.0, 1.0, 1.0],
