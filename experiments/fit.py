@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -165,13 +166,15 @@ def say_time(missing: list[Run]) -> None:
         {"folder": str(run.folder), "words": [*run.flags(), *run.key_values()], "trains": run.trains}
         for run in missing
     ]
+    started = time.monotonic()
     result = subprocess.run(
         [sys.executable, "-m", "benchmarks.fit_time", json.dumps(order)], stdout=subprocess.PIPE, text=True
     )
     if result.returncode:
         raise ValueError("the classifier cannot be tuned as it is, see above; nothing was run")
-    seconds, machine = json.loads(result.stdout.splitlines()[-1])
-    print(f"this takes about {in_words(seconds)} on {machine}", flush=True)
+    seconds, machine, spent = json.loads(result.stdout.splitlines()[-1])
+    start = time.monotonic() - started - spent  # of a process, before it looks at its run
+    print(f"this takes about {in_words(seconds + len(order) * start)} on {machine}", flush=True)
 
 
 def in_words(seconds: float) -> str:

@@ -86,7 +86,7 @@ def test_the_command_line(trained: Any, data_root: Path) -> None:
 
 def test_unreadable_images_are_named_and_skipped(
     trained: Any, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     folder, _ = trained("CoOp")
     (tmp_path / "photos").mkdir()
@@ -95,15 +95,13 @@ def test_unreadable_images_are_named_and_skipped(
     words = ["--model-dir", str(folder), "--jsonl", "--top", "1"]
     capsys.readouterr()
     assert predict.main([str(tmp_path / "photos"), *words]) == 3
-    out, err = capsys.readouterr()
-    [answer] = map(json.loads, out.splitlines())
+    [answer] = map(json.loads, capsys.readouterr().out.splitlines())
     assert answer["image"].endswith("good.png") and len(answer["top"]) == 1
-    assert "bad.jpg' cannot be read" in err and "1 of 2 images were skipped" in err
+    assert "bad.jpg' cannot be read" in caplog.text and "1 of 2 images were skipped" in caplog.text
 
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{tmp_path}/photos/good.png\n"))
     assert predict.main(["-", *words, "--add-classes", "Cloud", "--threshold", "1"]) == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out)["class"] is None and "not calibrated" in err
+    assert json.loads(capsys.readouterr().out)["class"] is None and "not calibrated" in caplog.text
     assert predict.main(["photos", *words, "--threshold", "2"]) == 1
     assert "--threshold must be between 0 and 1, got 2.0" in capsys.readouterr().err
     assert predict.main([str(tmp_path / "photos"), *words, "--add-classes", "Forest"]) == 1
