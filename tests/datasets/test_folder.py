@@ -255,3 +255,69 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
     make(tmp_path / "none", count=0)
     with pytest.raises(FileNotFoundError, match="none/ant has no images"):
         load(tmp_path / "none")
+
+
+def test_folders_of_one_name_are_one_class(tmp_path: Path) -> None:
+    home = make(tmp_path / "own")
+    load(home)  # their split is kept from before
+    lines = ["ant insect", "bee insect", "cat cat", "garden snail snail", "owl cat"]
+    (home / "classnames.txt").write_text("\n".join(lines))
+    merged = load(home, shots=-1)
+    assert merged.classnames == ["insect", "cat", "snail"] and sizes(merged) == (25, 10, 15)
+    folders = {(Path(item.impath).parent.name, item.label) for item in merged.train_x}
+    assert folders == {("ant", 0), ("bee", 0), ("cat", 1), ("garden snail", 2), ("owl", 1)}
+    few = load(home, shots=2)
+    assert len(few.train_x) == 6  # of each class, not of each folder
+    (home / "classnames.txt").write_text("\n".join(f"{name} thing" for name in NAMES))
+    with pytest.raises(ValueError, match="only the class thing"):
+        load(home)
+
+
+def test_classes_are_merged_before_they_are_divided(tmp_path: Path) -> None:
+    home = make(tmp_path / "own", count=2)  # too few in each folder, enough in both
+    (home / "classnames.txt").write_text("ant a\nbee a\ncat b\ngarden snail b\nowl b\n")
+    assert load(home, shots=-1).classnames == ["a", "b"]
+
+
+@pytest.mark.parametrize("others", [(), ("old",)])
+def test_the_folder_below_is_suggested(others: tuple[str, ...], tmp_path: Path) -> None:
+    make(tmp_path / "own/images")
+    for name in others:
+        (tmp_path / "own" / name).mkdir()
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        load(tmp_path / "own")
+    assert str(caught.value).endswith(f" Did you mean {tmp_path}/own/images?")
+
+
+def test_nothing_is_suggested_where_nothing_fits(tmp_path: Path) -> None:
+    make(tmp_path / "own", ["ant"])
+    with pytest.raises(ValueError) as caught:
+        load(tmp_path / "own")
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_missing_files_of_a_list_are_named_by_line(tmp_path: Path) -> None:
+    make(tmp_path, ["a", "b"])
+    rows = [f"{name}/{i}.png,{name}" for name in "ab" for i in range(5)]
+    rows[1], rows[7] = "a/gone.png,a", "b/away.png,b"
+    (tmp_path / "own.csv").write_text("\n".join(["path,class", *rows]))
+    with pytest.raises(FileNotFoundError) as caught:
+        load(tmp_path / "own.csv")
+    said = str(caught.value)
+    assert f"line 3: {tmp_path}/a/gone.png" in said and f"line 9: {tmp_path}/b/away.png" in said
+    assert "2 of the images" in said
+    entries = [dict(zip(("path", "class"), row.split(","), strict=True)) for row in rows]
+    (tmp_path / "own.json").write_text(json.dumps(entries))
+    with pytest.raises(FileNotFoundError, match=r"entry 2: .*gone\.png"):
+        load(tmp_path / "own.json")
+
+
+def test_what_happens_without_a_column_split_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    make(tmp_path, ["a", "b"])
+    rows = [f"{name}/{i}.png,{name}" for name in "ab" for i in range(10)]
+    (tmp_path / "own.csv").write_text("\n".join(["path,class", *rows]))
+    assert sizes(load(tmp_path / "own.csv", shots=-1)) == (10, 4, 6)
+    assert "own.csv has no column split: of each class 50% train, 20% validate and 30% test" in caplog.text
