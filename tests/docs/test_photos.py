@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+import export
 import predict
 from clip import load
 from dassl.data.transforms import build_transform
@@ -75,8 +77,6 @@ def test_the_matrix_with_open_clip(
     done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The page's lines, with our CLIP under open_clip's names."""
-    import export
-
     assert export.main([str(done / "out"), "--to", "safetensors"]) == 0
     trainer = predict.load_run(done / "out", [], None, [])
     model = load(str(ROOT / "demo/tiny_clip.pt"))
@@ -113,8 +113,8 @@ def test_links_and_commands(page: str) -> None:
     for words in commands:
         parse(words.split())  # SystemExit where one is none
     assert page == "photos" or len(commands) == 4
-    for words in re.findall(r"python (predict|export)\.py ([^\n#|>]*)", PAGES[page]):
-        assert words[0] == "predict" and predict.parse_arguments(words[1].split()).model_dir
+    for script, words in re.findall(r"python (predict|export)\.py ([^\n#|>]*)", PAGES[page]):
+        {"predict": predict, "export": export}[script].parse_arguments(shlex.split(words))
 
 
 def test_the_readme_leads_here() -> None:
