@@ -266,6 +266,7 @@ def run(args: argparse.Namespace) -> None:
         if all(other.dataset != prompts.dataset for other in runs):
             draw(trainer, prompts, args.output / prompts.dataset, args.epochs)
         runs.append(prompts)
+    runs.sort(key=lambda each: each.dataset)
     found = [
         each.measures(
             [o for o in runs if o is not each and o.dataset == each.dataset and o.seed != each.seed]

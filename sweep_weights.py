@@ -73,18 +73,25 @@ def trainer_of(directory: Path, epoch: int | None, root: str, classes: str, opti
     Raises:
         FileNotFoundError, ValueError: something of it is missing, or it is no run of DPC.
     """
+    trainer = any_trainer_of(directory, epoch, root, classes, options)
+    if not isinstance(trainer, DPC):
+        raise ValueError(f"{str(directory)!r} is a run of {type(trainer).__name__}: only DPC has two prompts")
+    return trainer
+
+
+def any_trainer_of(
+    directory: Path, epoch: int | None, root: str, classes: str, options: Sequence[str]
+) -> Any:
+    """The trainer of any method of ours, as `trainer_of` has DPC's."""
     checkpoint, epoch = read_run(directory, epoch, "RUN")
-    if "dpc" not in checkpoint:
-        raise ValueError(f"{str(directory)!r} is a run of {checkpoint['trainer']}: only DPC has two prompts")
     modal = json.loads(checkpoint["settings"].get("TRAINER.MODAL", '"cross"'))
     cfg = settings_of(checkpoint, ["TRAINER.MODAL", modal, *options])
     cfg.defrost()
-    if cfg.TRAINER.DPC.WEIGHT_BASE == AUTO:  # the weights are ours here, whatever was chosen
-        cfg.TRAINER.DPC.WEIGHT_BASE = None
+    if "DPC" in cfg.TRAINER and cfg.TRAINER.DPC.WEIGHT_BASE == AUTO:
+        cfg.TRAINER.DPC.WEIGHT_BASE = None  # the weights are ours here, whatever was chosen
     cfg.merge_from_list(["DATASET.ROOT", root, "DATASET.SUBSAMPLE_CLASSES", classes, "OUTPUT_DIR", ""])
     cfg.freeze()
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)(cfg)
-    assert isinstance(trainer, DPC)
     trainer.load_model(str(directory), epoch=epoch)
     return trainer
 

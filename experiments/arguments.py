@@ -28,6 +28,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
             which = command.add_mutually_exclusive_group(required=True)
             which.add_argument("--table", type=int, choices=sorted(TABLES))
             which.add_argument("--figure", type=int, choices=sorted(FIGURES))
+            which.add_argument("--supplement", action="store_true", help="parameters, time, memory, Top-K")
             command.add_argument(
                 "--data-sets",
                 nargs="+",

@@ -207,6 +207,8 @@ def write_report(args: argparse.Namespace, typed_in: Path) -> int:
 
 def evidence_of(args: argparse.Namespace) -> paper.Evidence:
     """What of the paper the arguments ask for."""
+    if args.supplement:
+        return paper.SUPPLEMENT
     return paper.FIGURES[args.figure] if args.figure else paper.TABLES[args.table]
 
 

@@ -6,7 +6,7 @@ Shape legend: b images of the mini-batch, n base classes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -167,11 +167,15 @@ class DualTrainer(TrainerX):
         self.set_model_mode("eval")
         total, count = 0.0, 0
         with self.dual_prompts.showing(shown):
-            for images, labels in map(self.parse_batch_test, loader):
-                logits = self.model_inference(images).float()
-                total += float(F.cross_entropy(logits, labels, reduction="sum"))
+            for logits, labels in self.logits_of(loader):
+                total += float(F.cross_entropy(logits.float(), labels, reduction="sum"))
                 count += len(labels)
         return total / count
+
+    def logits_of(self, loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits [B, n] and labels [B] of the batches of ``loader``, under the prompts that are shown."""
+        for images, labels in map(self.parse_batch_test, loader):
+            yield self.model_inference(images), labels
 
     def save_model(self, *args: Any, **kwargs: Any) -> None:
         if self.chooses_weight:

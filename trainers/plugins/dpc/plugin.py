@@ -6,11 +6,10 @@ Shape legend: b images of the mini-batch, n base classes, L image-text pairs, E 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from yacs.config import CfgNode as CN
 
@@ -160,19 +159,12 @@ class DPC(DualTrainer, PromptTrainer):
             message = "the base classes' validation loss is %.4f, with P itself %.4f: P' went too far (%s)"
             logger.warning(message, ours, tuned, remedy)
 
-    @torch.no_grad()
-    def mean_loss(self, loader: Any) -> float:
-        """As it is for any trainer; of frozen towers features are computed once."""
-        shown = self.dual_prompts.shown
-        self.set_model_mode("eval")
-        total, count = 0.0, 0
-        with self.dual_prompts.showing(shown):
-            with self.precision.autocast():
-                self._text_features = self.model.text_features()
-            for _, logits, labels in self.test_steps(self.test_batches(loader)):
-                total += float(F.cross_entropy(logits, labels, reduction="sum"))
-                count += len(labels)
-        return total / count
+    def logits_of(self, loader: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        """As it is for any trainer; text features are computed once, and those of frozen image towers."""
+        with self.precision.autocast():
+            self._text_features = self.model.text_features()
+        for _, logits, labels in self.test_steps(self.test_batches(loader)):
+            yield logits, labels
 
     # -- checkpoints ------------------------------------------------------------------------------------
 
