@@ -20,8 +20,7 @@ from experiments.run import Run, pairs_of
 from experiments.watch import Watch
 from experiments.words import from_here, key_values
 
-# what the report and predict.py are made of, and no other command asks for
-ASKED = ("TEST.SAVE_LOGITS", "True", "TEST.TEMPERATURE_SCALING", "True")
+SCALED = "TEST.TEMPERATURE_SCALING"
 NOTE = """
 --model demo: a tiny CLIP that knows drawn characters saw these images at 32 x 32 pixels. The figures mean
 nothing; they show that everything runs. Leave --model away for CLIP ViT-B/16 (350 MB, downloaded once)."""
@@ -71,14 +70,21 @@ def runs_of(args: argparse.Namespace, data: DataSet, wishes: Wishes) -> Iterator
     place = Place("", data, "all", shots_of(args.shots))
     zero_shot = builder.zero_shot("", data, "all", args.seed, place.shots)
     if args.method == ZERO_SHOT:
-        yield replace(zero_shot, extra=(*ASKED, *zero_shot.extra))
+        yield replace(zero_shot, extra=(*asked_of(data), *zero_shot.extra))
         return
     yield zero_shot
     if args.plugin == "dpc":
         run = builder.dpc(args.method, "released", place, args.seed)
     else:
         run = builder.learner(args.method + (DEPT if args.plugin == "dept" else ""), place, args.seed)
-    yield replace(run, extra=(*ASKED, *run.extra))
+    yield replace(run, extra=(*asked_of(data), *run.extra))
+
+
+def asked_of(data: DataSet) -> tuple[str, ...]:
+    """What the report and predict.py are made of, and no other command asks for."""
+    folder = Path(data.path) if data.path else None
+    val_is_test = folder and (folder / "train").is_dir() and not (folder / "test").is_dir()
+    return ("TEST.SAVE_LOGITS", "True", SCALED, str(not val_is_test))
 
 
 def shots_of(word: str) -> int:
@@ -134,6 +140,10 @@ def fit(args: argparse.Namespace, typed_in: Path) -> int:
     refuse_changed_sets((run, plan.states[folder]) for folder, run in plan.runs.items())
     if missing := plan.missing():
         check_data([data], wishes.data)
+        if asked_of(data)[-1] == "False":
+            print(
+                f"{data.path} has no test/: val/ is tested on, so that confidence is not calibrated ({SCALED})"
+            )
         if not wishes.demo:
             say_time(missing)
         if code := execute(plan, wishes):

@@ -54,6 +54,20 @@ def test_a_classifier_and_zero_shot_clip_beside_it(photos: Path) -> None:
     assert "TEST.TEMPERATURE_SCALING" not in pairs_of(found["zero_shot_run"].extra)
 
 
+def test_where_validation_images_are_the_test_nothing_is_calibrated_on_them(photos: Path) -> None:
+    def scaled() -> str:
+        return pairs_of(runs(photos)["."].extra)["TEST.TEMPERATURE_SCALING"]
+
+    assert scaled() == "True"
+    for part in ("train", "val"):
+        shutil.copytree(photos.parent / "photos", photos.parent / "parts" / part)
+    shutil.rmtree(photos)
+    (photos.parent / "parts").rename(photos)
+    assert scaled() == "False"
+    shutil.copytree(photos / "val", photos / "test")
+    assert scaled() == "True"
+
+
 def test_what_it_builds_on_lies_in_its_folder(photos: Path) -> None:
     found = runs(photos, "--plugin", "dpc", "--shots", "all", "--method", "promptkd")
     assert list(found) == ["zero_shot_run", "PromptSRC_run", "PromptKD_run", "."]

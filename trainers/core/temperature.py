@@ -86,8 +86,9 @@ class TemperatureScaling(FeatureTrainer):
             ValueError: there are none that are not test images.
         """
         dataset = self.dm.dataset
+        tested = {item.impath for item in dataset.test}
         images = getattr(dataset, "val_full", None) or dataset.val
-        if not images or getattr(dataset, "val_is_test", False):
+        if not images or any(item.impath in tested for item in images):
             raise ValueError(
                 f"TEST.TEMPERATURE_SCALING is True, but data set {dataset.name} has no validation images "
                 "beside its test images: set it to False"

@@ -77,8 +77,9 @@ def test_zero_shot_clip_has_one_too(build: Build, tmp_path: Path) -> None:
     assert loaded.dm.dataset.classnames == trainer.dm.dataset.classnames
 
 
-def test_test_images_do_not_calibrate(build: Build) -> None:
+def test_test_images_do_not_calibrate(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = build("CoOp", *SCALED, "TRAINER.COOP.PREC", "fp32")
-    trainer.dm.dataset.val_is_test = True
+    dataset = trainer.dm.dataset
+    monkeypatch.setattr(type(dataset), "val_full", property(lambda self: [*self.val, self.test[0]]))
     with pytest.raises(ValueError, match=r"TEST\.TEMPERATURE_SCALING is True, .* set it to False"):
         trainer.train()
