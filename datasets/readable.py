@@ -12,8 +12,9 @@ import logging
 import os
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dassl.utils import write_json
 from datasets.check import broken_images
@@ -46,15 +47,22 @@ def readable_split(source: Path) -> tuple[Split, list[str]]:
     return kept, list(broken.values())
 
 
-def as_list(split: Split, images: Path, target: Path) -> Mapping[str, list[tuple[str, int, str]]]:
-    """The content of a split file at ``target``, with paths relative to it."""
-    return {
-        part: [
-            (os.path.relpath(images / item.path, target.parent).replace(os.sep, "/"), *item[1:])
-            for item in items
-        ]
-        for part, items in split.items()
-    }
+def as_list(split: Split, images: Path, target: Path) -> list[dict[str, Any]]:
+    """The content of a JSON list at ``target``, with paths relative to it.
+
+    Where the validation images are the test images, they are named once, as ``val``.
+    """
+    parts = {part: items for part, items in split.items() if part != "test" or items != split["val"]}
+    return [
+        {
+            "path": os.path.relpath(images / item.path, target.parent).replace(os.sep, "/"),
+            "class": item.classname,
+            "split": part,
+            "label": item.label,
+        }
+        for part, items in parts.items()
+        for item in items
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = args.source.expanduser().absolute()
     try:
         split, reasons = readable_split(source)
-        write_json(as_list(split, Folder.image_root(source), args.target.absolute()), str(args.target))
+        rows = as_list(split, Folder.image_root(source), args.target.absolute())
+        write_json(rows, str(args.target))
     except (OSError, ValueError) as error:
         log.error("error: %s", error)
         return 1
@@ -78,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.warning("note: %s", remark)
     if reasons:
         log.warning("%d images cannot be read and are left out:\n%s", len(reasons), first_named(reasons))
-    log.info("%s names the %d others", args.target, sum(map(len, split.values())))
+    log.info("%s names the %d others", args.target, len(rows))
     return 0
 
 

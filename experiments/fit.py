@@ -59,8 +59,8 @@ def trainer_of(args: argparse.Namespace, wishes: Wishes) -> str:
     return methods()[args.method] + ending
 
 
-def runs_of(args: argparse.Namespace, data: DataSet, wishes: Wishes) -> Iterator[Run]:
-    """Zero-shot CLIP to compare with, and the classifier with what it needs.
+def runs_of(args: argparse.Namespace, data: DataSet, wishes: Wishes, asked: tuple[str, ...]) -> Iterator[Run]:
+    """Zero-shot CLIP to compare with, and the classifier with what it needs, and with the settings ``asked``.
 
     Raises:
         ValueError: as `trainer_of`.
@@ -70,14 +70,14 @@ def runs_of(args: argparse.Namespace, data: DataSet, wishes: Wishes) -> Iterator
     place = Place("", data, "all", shots_of(args.shots))
     zero_shot = builder.zero_shot("", data, "all", args.seed, place.shots)
     if args.method == ZERO_SHOT:
-        yield replace(zero_shot, extra=(*asked_of(data), *zero_shot.extra))
+        yield replace(zero_shot, extra=(*asked, *zero_shot.extra))
         return
     yield zero_shot
     if args.plugin == "dpc":
         run = builder.dpc(args.method, "released", place, args.seed)
     else:
         run = builder.learner(args.method + (DEPT if args.plugin == "dept" else ""), place, args.seed)
-    yield replace(run, extra=(*asked_of(data), *run.extra))
+    yield replace(run, extra=(*asked, *run.extra))
 
 
 def asked_of(data: DataSet) -> tuple[str, ...]:
@@ -133,16 +133,17 @@ def fit(args: argparse.Namespace, typed_in: Path) -> int:
         raise ValueError(f"--seed is {args.seed}, but must be 0 or more")
     wishes = wishes_of(args, data, typed_in)
     shots_of(args.shots), trainer_of(args, wishes)  # before minutes of looking at images
+    asked = asked_of(data)
     if args.skip_unreadable:
         data = readable(data, wishes.output)
-    plan = Plan(runs_of(args, data, wishes))
+    plan = Plan(runs_of(args, data, wishes, asked))
     plan.refuse_other_settings()
     refuse_changed_sets((run, plan.states[folder]) for folder, run in plan.runs.items())
     if missing := plan.missing():
         check_data([data], wishes.data)
-        if asked_of(data)[-1] == "False":
+        if asked[-1] == "False":
             print(
-                f"{data.path} has no test/: val/ is tested on, so that confidence is not calibrated ({SCALED})"
+                f"{args.images} has no test/: val/ is tested on, so confidence is not calibrated ({SCALED})"
             )
         if not wishes.demo:
             say_time(missing)

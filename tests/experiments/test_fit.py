@@ -37,7 +37,7 @@ def runs(photos: Path, *words: str) -> dict[str, Run]:
     output = photos.parent / "out"
     args = parse(["fit", str(photos), "--output", str(output), *words])
     data = fit.find_set(args.images, ROOT)
-    plan = Plan(fit.runs_of(args, data, fit.wishes_of(args, data, ROOT)))
+    plan = Plan(fit.runs_of(args, data, fit.wishes_of(args, data, ROOT), fit.asked_of(data)))
     return {folder.relative_to(output).as_posix(): run for folder, run in plan.runs.items()}
 
 
