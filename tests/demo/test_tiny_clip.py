@@ -1,4 +1,4 @@
-"""The embedded weights: their format and size, and zero-shot accuracy in the band that a demo needs."""
+"""The embedded weights, a model and its successor: their format and size, and what they reach zero-shot."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from torch import Tensor
 import clip
 from datasets import Digits, Letters, letters
 from demo.pretrain import ARCHITECTURE, normalise
+from experiments.upgrade import DEMO_PAIR
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "demo" / "tiny_clip.pt"
+DEMO = Path(__file__).resolve().parents[2] / "demo"
+WEIGHTS, SUCCESSOR = DEMO / "tiny_clip.pt", DEMO / "next_clip.pt"
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +27,12 @@ def model() -> clip.CLIP:
     return clip.load(WEIGHTS).eval()
 
 
-def test_file_is_a_plain_fp16_state_dict_and_small() -> None:
-    assert WEIGHTS.stat().st_size <= 8_000_000
-    state = torch.load(WEIGHTS, weights_only=True)
+@pytest.mark.parametrize("weights", [WEIGHTS, SUCCESSOR], ids=lambda path: path.name)
+def test_file_is_a_plain_fp16_state_dict_and_small(weights: Path) -> None:
+    assert weights.stat().st_size <= 4_000_000
+    state = torch.load(weights, weights_only=True)
+    for scalar in ("input_resolution", "context_length", "vocab_size"):  # OpenAI's files have them
+        state.pop(scalar, None)
     assert {value.dtype for value in state.values()} == {torch.float16}
     assert all(value.isfinite().all() for value in state.values())
     embedding = state.pop("token_embedding.weight")
@@ -82,3 +87,34 @@ def test_zero_shot_on_digits_leaves_room(model: clip.CLIP) -> None:
 def test_zero_shot_on_letters_leaves_room(model: clip.CLIP, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(letters, "_PER_CLASS", {"train": 1, "val": 1, "test": 14})  # a quick sample
     assert 45 <= accuracy(model, Letters.images()) <= 85
+
+
+@pytest.fixture(scope="module")
+def successor() -> clip.CLIP:
+    return clip.load(SUCCESSOR).eval()
+
+
+def test_the_successor_goes_on_from_its_words_with_a_larger_image_tower(
+    model: clip.CLIP, successor: clip.CLIP
+) -> None:
+    assert all(str(DEMO.parent / name) in (str(WEIGHTS), str(SUCCESSOR)) for name in DEMO_PAIR)
+    old, new = model.state_dict(), successor.state_dict()
+    text = [name for name in old if not name.startswith("visual.") and old[name].shape == new[name].shape]
+    moved = {
+        name: float((new[name] - old[name]).norm() / old[name].norm()) for name in text if old[name].dim() > 1
+    }
+    inherited = [name for name in moved if name != "text_projection"]
+    assert max(moved[name] for name in inherited) < moved["text_projection"]  # warm, not anew
+    size = {
+        name: sum(v.numel() for v in m.visual.parameters())
+        for name, m in (("old", model), ("new", successor))
+    }
+    assert size["new"] > size["old"]
+
+
+def test_the_successor_is_better_on_both_data_sets(
+    model: clip.CLIP, successor: clip.CLIP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "_PER_CLASS", {"train": 1, "val": 1, "test": 14})  # a quick sample
+    for data in (Digits, Letters):
+        assert accuracy(successor, data.images()) > accuracy(model, data.images())
