@@ -46,6 +46,18 @@ class Report:
         return "\n".join(lines)
 
 
+class NoImages(ValueError):
+    """Files are no images, for all their names.
+
+    Attributes:
+        paths: all files that are called like images, these among them.
+    """
+
+    def __init__(self, message: str, paths: Sequence[str]) -> None:
+        super().__init__(message)
+        self.paths = paths
+
+
 def check(cls: type[FewShotBenchmark], folder: Path, deep: bool = False) -> Report:
     """Check a data set's files, counts and images.
 
@@ -58,7 +70,8 @@ def check(cls: type[FewShotBenchmark], folder: Path, deep: bool = False) -> Repo
     try:
         split = cls.load(folder)
     except (OSError, ValueError) as error:
-        report.problems.append(str(error))
+        whole = unreadable(error.paths, deep) if isinstance(error, NoImages) and deep else []
+        report.problems.append(_cannot_be_read(whole, cls) if whole else str(error))
         return report
     report.counts = count(split)
     if cls.published and report.counts != cls.published:
@@ -70,14 +83,17 @@ def check(cls: type[FewShotBenchmark], folder: Path, deep: bool = False) -> Repo
         report.problems.append(str(error))
     broken = unreadable(_to_open(split, images, deep), deep)
     if broken:
-        report.problems.append(
-            f"{len(broken)} images cannot be read:\n{first_named(broken)}{OTHERS if cls.own_images else ''}"
-        )
+        report.problems.append(_cannot_be_read(broken, cls))
     if cls.own_images:
         report.notes += cls.remarks(folder)
         if deep and not report.problems:
             report.notes += _alike(split, images)
     return report
+
+
+def _cannot_be_read(reasons: Sequence[str], cls: type[FewShotBenchmark]) -> str:
+    others = OTHERS if cls.own_images else ""
+    return f"{len(reasons)} images cannot be read:\n{first_named(reasons)}{others}"
 
 
 def _to_open(split: Split, images: Path, deep: bool) -> list[str]:

@@ -15,7 +15,7 @@ from yacs.config import CfgNode as CN
 
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.benchmark import FewShotBenchmark
-from datasets.check import OTHERS, unreadable
+from datasets.check import OTHERS, NoImages, unreadable
 from datasets.class_folders import check_folders, subfolders
 from datasets.few_shot import cache_folder, keep_json
 from datasets.folder_names import read_folder_names
@@ -174,9 +174,11 @@ def _read_classes(folder: Path) -> Split:
     kept = kept_split(folder)
     if kept is None:
         # nothing is kept that would have to be made again once they are removed
-        if broken := unreadable([str(folder / item.path) for group in groups for item in group], deep=False):
-            raise ValueError(
-                f"{len(broken)} files are no images, for all their names:\n{first_named(broken)}{OTHERS}"
+        paths = [str(folder / item.path) for group in groups for item in group]
+        if broken := unreadable(paths, deep=False):
+            raise NoImages(
+                f"{len(broken)} files are no images, for all their names:\n{first_named(broken)}{OTHERS}",
+                paths,
             )
         split = split_in_three(groups, random.Random(SPLIT_SEED))
         keep_json(split, folder, Path(_SPLIT))

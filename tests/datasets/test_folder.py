@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from datasets import Folder
+from datasets.check import check
 from tests.datasets.trees import config
 
 NAMES = ("ant", "bee", "cat", "garden snail", "owl")
@@ -321,3 +322,16 @@ def test_what_happens_without_a_column_split_is_said(
     (tmp_path / "own.csv").write_text("\n".join(["path,class", *rows]))
     assert sizes(load(tmp_path / "own.csv", shots=-1)) == (10, 4, 6)
     assert "own.csv has no column split: of each class 50% train, 20% validate and 30% test" in caplog.text
+
+
+def test_all_that_cannot_be_read_is_named_at_once(tmp_path: Path) -> None:
+    home = make(tmp_path / "own")
+    (home / "ant/text.jpg").write_text("no image")
+    half = home / "bee/half.png"
+    Image.effect_noise((64, 64), 50).save(half)
+    half.write_bytes(half.read_bytes()[:500])  # its head is whole
+    [problem] = check(Folder, home, deep=True).problems
+    assert problem.startswith("2 images cannot be read") and "half.png" in problem and "text.jpg" in problem
+    [problem] = check(Folder, home).problems
+    assert problem.startswith("1 files are no images") and "half.png" not in problem
+    assert not (home / "split.json").exists()
