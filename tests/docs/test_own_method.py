@@ -94,8 +94,3 @@ def test_dpc_follows_by_itself(build: Callable[..., Any], tmp_path: Path) -> Non
         build, "Offset_DPC", tmp_path / "dpc", "TRAINER.DPC.BACKBONE_DIR", str(tmp_path / "ours")
     )
     assert set(dpc.model.prompt_learner.tuned_tensors()) == {"ctx", "offset"}
-
-
-def test_links_and_names_of_the_page() -> None:
-    for link in re.findall(r"\]\(([^)#]+)", PAGE):
-        assert (ROOT / "docs" / link).exists(), link
