@@ -66,7 +66,7 @@ class RotaryEmbedding(nn.Module):
 
     def forward(self, x: Tensor, read: Tensor | None = None) -> Tensor:
         """Rotate ``x`` [B, H, T, d]; with ``read`` [B] or [B, R], only those tokens, [B, H, 1 or R, d]."""
-        place = torch.arange(x.shape[2], device=x.device) if read is None else read.reshape(len(x), 1, -1)
+        place = torch.arange(x.shape[2], device=x.device) if read is None else read.reshape(x.shape[0], 1, -1)
         row = place.clamp(max=len(self.cos) - 1)
         even, odd = x[..., 0::2], x[..., 1::2]
         turned = torch.stack([-odd, even], dim=-1).flatten(-2)

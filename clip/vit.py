@@ -80,7 +80,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool, read: Tensor | None) -
     if read is None:
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     else:
-        places = read.reshape(len(k), 1, -1, 1)
+        places = read.reshape(k.shape[0], 1, -1, 1)
         mask = torch.arange(k.shape[2], device=k.device) <= places if causal else None  # [N, 1, R, T]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return mixed.transpose(1, 2).flatten(2)
@@ -184,7 +184,7 @@ def make_transformer(
 
 def token_at(x: Tensor, position: Tensor) -> Tensor:
     """The tokens of each row of ``x`` ([N, T, D]) at its positions ([N] or [N, R]): [N, 1 or R, D]."""
-    return x[torch.arange(len(x), device=x.device)[:, None], position.reshape(len(x), -1)]
+    return x[torch.arange(x.shape[0], device=x.device)[:, None], position.reshape(x.shape[0], -1)]
 
 
 def append_prompts(x: Tensor, prompts: Tensor | None, deep_prompts: Deep) -> tuple[Tensor, int]:
@@ -261,4 +261,4 @@ def embed_patches(patches: Tensor, class_embedding: Tensor, positional_embedding
 
 def class_and_last(x: Tensor, last: int) -> Tensor:
     """Positions of the class token and of the last ones in each row of ``x`` [B, T, D]: [B, 1 + last]."""
-    return torch.arange(-last, 1, device=x.device).roll(1).expand(len(x), -1)
+    return torch.arange(-last, 1, device=x.device).roll(1).expand(x.shape[0], -1)

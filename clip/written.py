@@ -33,7 +33,7 @@ class Written(NamedTuple):
         Raises:
             ValueError: they reach beyond the last token.
         """
-        tokens = self.tokens.to(x.dtype).expand(len(x), -1, -1)
+        tokens = self.tokens.to(x.dtype).expand(x.shape[0], -1, -1)
         total = x.shape[1] + (length := tokens.shape[1]) * self.inserted
         start = at % total
         rest = start if self.inserted else start + length  # where the old tokens go on

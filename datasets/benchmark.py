@@ -43,6 +43,7 @@ class FewShotBenchmark(DatasetBase):
     Attributes:
         train_x, val, test: as in Dassl.
         train_full: all training images of the selected classes, labelled like ``train_x``.
+        val_full: all their validation images.
 
     Raises:
         FileNotFoundError: the data, the split file or some of its images are missing.
@@ -64,6 +65,7 @@ class FewShotBenchmark(DatasetBase):
     ignored: ClassVar[tuple[str, ...]] = ()  # folders in image_dir that are no classes
     renamed: ClassVar[Mapping[str, str]] = {}  # folder -> class name, where they differ
     val_is_test: ClassVar[bool] = False  # the test images validate too, and are not drawn from
+    own_images: ClassVar[bool] = False  # the user's own, which nobody has looked through before
     test_only: ClassVar[bool] = False  # no training images: the test images stand in for them
 
     def __init__(self, cfg: Any) -> None:
@@ -84,13 +86,15 @@ class FewShotBenchmark(DatasetBase):
                 selected["val"] = split["test"]
         images = self.image_root(folder)
         check_not_empty({part: selected[part] for part in PARTS if part != "train" or shots >= 1}, images)
-        relabelled = subsample_classes({**selected, "full": split["train"]}, chosen)
+        whole = {"full": split["train"], "val_full": split["val"]}
+        relabelled = subsample_classes({**selected, **whole}, chosen)
         if not any(relabelled.values()):
             raise ValueError(
                 f"DATASET.SUBSAMPLE_CLASSES is {subset!r}, but data set {type(self).__name__} has a single "
                 "class, which is a base class; use 'all' or 'base'"
             )
-        self._full, self._images = relabelled.pop("full"), images
+        self._full, self._val_full = relabelled.pop("full"), relabelled.pop("val_full")
+        self._images = images
         self._train_full: list[Datum] | None = None
         self.dataset_dir, self.image_dir = str(folder), str(images)
         self.split_file = str(folder / self.split_file) if self.split_file else ""
@@ -103,6 +107,11 @@ class FewShotBenchmark(DatasetBase):
         if self._train_full is None:
             self._train_full = self._data(self._full)
         return self._train_full
+
+    @property
+    def val_full(self) -> list[Datum]:
+        """All validation images of the selected classes, labelled like ``train_x``."""
+        return self._data(self._val_full)
 
     def _data(self, items: list[Item]) -> list[Datum]:
         return [Datum(os.path.join(self._images, i.path), i.label, classname=i.classname) for i in items]
@@ -138,6 +147,11 @@ class FewShotBenchmark(DatasetBase):
     @classmethod
     def make(cls, folder: Path) -> None:
         """Make the data set in ``folder`` if it can be made; data sets that are downloaded do nothing."""
+
+    @classmethod
+    def remarks(cls, folder: Path) -> list[str]:
+        """What a user should know of the folder beside what is wrong with it."""
+        return []
 
     # ---- what is there -------------------------------------------------------------------------------------
 

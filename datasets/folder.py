@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from yacs.config import CfgNode as CN
 
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.benchmark import FewShotBenchmark
-from datasets.check import unreadable
+from datasets.check import OTHERS, NoImages, unreadable
 from datasets.class_folders import check_folders, subfolders
 from datasets.few_shot import cache_folder, keep_json
 from datasets.folder_names import read_folder_names
 from datasets.own_lists import complete, read_list
 from datasets.split_file import PARTS, Item, Split, check_images, check_split, first_named, read_split
-from datasets.split_rules import SPLIT_SEED, split_in_three
+from datasets.split_rules import SPLIT_SEED, by_label, split_in_three
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Folder(FewShotBenchmark):
         FileNotFoundError, ValueError: what is there is none of these, or not whole.
     """
 
+    own_images = True
     # Folder of class folders, or a .csv or .json list of images.
     OPTIONS = CN({"DIR": ""})
 
@@ -74,6 +76,15 @@ class Folder(FewShotBenchmark):
         return cls.image_root(folder)
 
     @classmethod
+    def is_undivided(cls, folder: Path) -> bool:
+        """Whether it is a folder of class folders, rather than one of train/, val/ and test/."""
+        return not _has_parts(folder)
+
+    @classmethod
+    def remarks(cls, folder: Path) -> list[str]:
+        return passed_over(folder) if folder.is_dir() else []
+
+    @classmethod
     def load(cls, folder: Path) -> Split:
         if not folder.exists():
             raise FileNotFoundError(f"DATASET.DIR is {folder}, and there is nothing")
@@ -93,7 +104,8 @@ def _check_several(classes: Collection[str], folder: Path) -> None:
     if len(classes) < 2:
         raise ValueError(
             f"DATASET.DIR is {folder}, which has only the class {', '.join(classes)}; at least 2 are needed. "
-            "Give the folder that holds the class folders, or a list of images of several classes."
+            f"Give the folder that holds the class folders, or a list of images of several classes."
+            f"{suggested(folder)}"
         )
 
 
@@ -128,8 +140,13 @@ def _read_parts(folder: Path) -> Split:
     return complete(split, folder)
 
 
-def _read_classes(folder: Path) -> Split:
-    """Class folders, by the split that was made of them first."""
+def class_groups(folder: Path) -> list[list[Item]]:
+    """The images of each class in a folder of class folders, by label.
+
+    Raises:
+        FileNotFoundError: there are no class folders, or one has no images.
+        ValueError: there is one class alone.
+    """
     classes = [name for name in subfolders(folder) if name not in _OURS]
     if not classes:
         raise FileNotFoundError(
@@ -138,14 +155,30 @@ def _read_classes(folder: Path) -> Split:
         )
     _check_several(classes, folder)
     names = read_folder_names(folder, classes)
-    groups = [list(_images(folder, name, names[name])) for name in classes]
-    kept = next((p for p in (folder / _SPLIT, cache_folder(folder) / _SPLIT) if p.is_file()), None)
+    _check_several({name for _, name in names.values()}, folder)
+    try:
+        items = [item for name in classes for item in _images(folder, name, names[name])]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}{suggested(folder)}") from None
+    return by_label(items)
+
+
+def kept_split(folder: Path) -> Path | None:
+    """The file of the split that was made of a folder of class folders; None where there is none yet."""
+    return next((p for p in (folder / _SPLIT, cache_folder(folder) / _SPLIT) if p.is_file()), None)
+
+
+def _read_classes(folder: Path) -> Split:
+    """Class folders, by the split that was made of them first."""
+    groups = class_groups(folder)
+    kept = kept_split(folder)
     if kept is None:
         # nothing is kept that would have to be made again once they are removed
-        if broken := unreadable([str(folder / item.path) for group in groups for item in group], deep=False):
-            raise ValueError(
-                f"{len(broken)} files are no images, for all their names:\n{first_named(broken)}\n"
-                "Mend or remove them."
+        paths = [str(folder / item.path) for group in groups for item in group]
+        if broken := unreadable(paths, deep=False):
+            raise NoImages(
+                f"{len(broken)} files are no images, for all their names:\n{first_named(broken)}{OTHERS}",
+                paths,
             )
         split = split_in_three(groups, random.Random(SPLIT_SEED))
         keep_json(split, folder, Path(_SPLIT))
@@ -161,10 +194,9 @@ def _as_now(split: Split, kept: Path, present: set[Item]) -> Split:
         ValueError: the class folders have changed since.
     """
     now = {_class_folder(item.path): item for item in present}
-    then = {_class_folder(item.path): item.label for items in split.values() for item in items}
+    then = {_class_folder(item.path) for items in split.values() for item in items}
     remedy = f"delete {kept} to have it made again"
-    if then != {name: item.label for name, item in now.items()}:
-        changed = ", ".join(sorted(then.keys() ^ now.keys())) or "their order"
+    if changed := ", ".join(sorted(then ^ now.keys())):
         raise ValueError(f"the class folders have changed since {kept} was made: {changed}; {remedy}")
     listed = {item.path for items in split.values() for item in items}
     there = {item.path for item in present}
@@ -176,7 +208,7 @@ def _as_now(split: Split, kept: Path, present: set[Item]) -> Split:
     if more := len(there - listed):
         log.warning("%d images are not in %s and not used; %s", more, kept, remedy)
     return {
-        part: [item._replace(classname=now[_class_folder(item.path)].classname) for item in items]
+        part: [now[_class_folder(item.path)]._replace(path=item.path) for item in items]
         for part, items in split.items()
     }
 
@@ -192,13 +224,47 @@ def _images(folder: Path, name: str, named: tuple[int, str]) -> list[Item]:
         FileNotFoundError: there are none.
     """
     label, classname = named
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    endings = _endings()
     paths = sorted(
-        os.path.relpath(os.path.join(place, file), folder).replace(os.sep, "/")
-        for place, _, files in os.walk(folder / name, followlinks=True)
-        for file in files
-        if os.path.splitext(file)[1].lower() in endings and not file.startswith(".")
+        os.path.relpath(file, folder).replace(os.sep, "/")
+        for file in _files_below(folder / name)
+        if os.path.splitext(file)[1].lower() in endings
     )
     if not paths:
         raise FileNotFoundError(f"class folder {folder / name} has no images")
     return [Item(path, label, classname) for path in paths]
+
+
+def _endings() -> set[str]:
+    """Of the files that Pillow can read."""
+    return {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    """The files that are not hidden."""
+    for place, _, files in os.walk(folder, followlinks=True):
+        for file in files:
+            if not file.startswith("."):
+                yield os.path.join(place, file)
+
+
+def passed_over(folder: Path) -> list[str]:
+    """A note on the files in the folders that are not called like images."""
+    endings = _endings()
+    files = (file for name in subfolders(folder) if name not in _OURS for file in _files_below(folder / name))
+    others = Counter(os.path.splitext(file)[1].lower() for file in files)
+    left = {ending or "no ending": count for ending, count in others.items() if ending not in endings}
+    if not left:
+        return []
+    counts = ", ".join(f"{count} with {ending}" for ending, count in sorted(left.items()))
+    remedy = "; save .heic photos as .jpg to use them" if {".heic", ".heif"} & left.keys() else ""
+    return [f"{sum(left.values())} files are not called like images and are passed over: {counts}{remedy}"]
+
+
+def suggested(folder: Path) -> str:
+    """ " Did you mean ...?", where one folder in ``folder`` holds class folders; else ""."""
+    if not folder.is_dir():
+        return ""
+    inner = [folder / name for name in subfolders(folder) if name not in _OURS]
+    fitting = [path for path in inner if len(subfolders(path)) > 1]
+    return f" Did you mean {fitting[0]}?" if len(fitting) == 1 else ""

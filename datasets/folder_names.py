@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.lists import read_lines
 
+log = logging.getLogger(__name__)
+
 
 def read_folder_names(home: Path, folders: Sequence[str]) -> dict[str, tuple[int, str]]:
     """Label and class name of each class folder; labels follow ``folders``.
+
+    Folders of one class name are one class, with the label of the first of them.
 
     The lines of ``classnames.txt`` in ``home`` are either "folder class name", or, where no line begins
     with a folder's name, class names alone in the order of ``folders``. Without the file, folders are
     their own names.
 
     Raises:
-        ValueError: the file names a folder twice or not at all, or two folders alike.
+        ValueError: the file names a folder twice or not at all.
     """
     path = home / "classnames.txt"
     names = {name: name for name in folders} if not path.is_file() else _parse(path, folders)
-    first: dict[str, str] = {}
+    by_name: dict[str, list[str]] = {}
     for folder, name in names.items():
-        if (other := first.setdefault(name, folder)) != folder:
-            raise ValueError(f"{path} calls both {other} and {folder} {name!r}; class names must differ")
-    return {folder: (label, names[folder]) for label, folder in enumerate(folders)}
+        by_name.setdefault(name, []).append(folder)
+    for name, merged in by_name.items():
+        if len(merged) > 1:
+            log.info("%s: the folders %s are one class, %s", path, ", ".join(merged), name)
+    labels = {name: label for label, name in enumerate(dict.fromkeys(names[folder] for folder in folders))}
+    return {folder: (labels[names[folder]], names[folder]) for folder in folders}
 
 
 def _parse(path: Path, folders: Sequence[str]) -> dict[str, str]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets.split_file import PARTS, Item, Split, check_split, read_split
+from datasets.split_file import PARTS, Item, Split, check_split, first_named, read_split
 from datasets.split_rules import SPLIT_SEED, by_label, split_in_three, split_trainval
+
+log = logging.getLogger(__name__)
 
 _FORM = "path, class and, if wanted, split (train, val or test) and label (0, 1, ...)"
 
@@ -74,6 +77,7 @@ def _split_rows(rows: Iterable[tuple[int, Any]], path: Path) -> Split:
     checked = [(number, _check_row(row, f"{path}, entry {number}")) for number, row in rows]
     if not checked:
         raise ValueError(f"{path} names no images")
+    _check_files(checked, path)
     names = sorted({str(row["class"]) for _, row in checked})
     parts: dict[str, list[Item]] = {}
     for number, row in checked:
@@ -86,6 +90,10 @@ def _split_rows(rows: Iterable[tuple[int, Any]], path: Path) -> Split:
         item = Item(str(row["path"]).replace("\\", "/"), label, str(row["class"]))
         parts.setdefault(row.get("split") or "", []).append(item)
     if list(parts) == [""]:
+        log.info(
+            "%s has no column split: of each class 50%% train, 20%% validate and 30%% test, drawn at random, "
+            "the same way each time", path,
+        )  # fmt: skip
         groups = sorted(by_label(parts[""]), key=lambda group: group[0].label)
         split = split_in_three(groups, random.Random(SPLIT_SEED))
         check_split(split, path)
@@ -95,6 +103,17 @@ def _split_rows(rows: Iterable[tuple[int, Any]], path: Path) -> Split:
     given = {part: parts.get(part, []) for part in PARTS}
     check_split(given, path)
     return complete(given, path)
+
+
+def _check_files(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> None:
+    """Raise FileNotFoundError where images are not there; names the lines."""
+    word = "line" if path.suffix == ".csv" else "entry"
+    named = [(number, path.parent / str(row["path"]).replace("\\", "/")) for number, row in rows]
+    if missing := [f"{word} {number}: {file}" for number, file in named if not file.is_file()]:
+        raise FileNotFoundError(
+            f"{len(missing)} of the images named in {path} are missing:\n{first_named(missing)}\n"
+            f"Paths are relative to {path.parent}: mend the list, or put the images there."
+        )
 
 
 def _check_row(row: Any, where: str) -> Mapping[str, Any]:

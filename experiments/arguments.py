@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from experiments.catalogue import GROUPS, SOURCE
 from experiments.paper import FIGURES, TABLES
@@ -37,6 +38,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         else:
             _add_subjects(command, name)
         _add_common(command)
+    _add_fit(commands)
     text = "one HTML page of all runs below a folder"
     report = commands.add_parser("report", help=text, description=text)
     report.add_argument("results", nargs="?", default="", help="root of the results (default: output)")
@@ -117,3 +119,21 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     running.add_argument(
         "--status", action="store_true", help="show what is running, done and failed, and stop"
     )
+
+
+def _add_fit(commands: Any) -> None:
+    text = "a classifier from your images: checks them, tunes on all classes, and leaves one folder"
+    command = commands.add_parser("fit", help=text, description=text)
+    command.add_argument(
+        "images", help="your folder of images, your .csv or .json list, or a data set's name"
+    )
+    command.add_argument("--method", default="coop", help="prompt learner, or zsclip (default: coop)")
+    command.add_argument("--plugin", choices=["dpc", "dept"], help="on it (default: none)")
+    command.add_argument("--shots", default="16", help="training images per class, or all (default: 16)")
+    command.add_argument("--template", default="", help='such as "a photo of a {}, a type of bird."')
+    command.add_argument("--skip-unreadable", action="store_true", help="leave out what cannot be read")
+    command.add_argument("--model", choices=["demo"], help="the embedded tiny CLIP; its figures mean nothing")
+    command.add_argument("--seed", type=int, default=1)
+    command.add_argument("--data", default="", help="root of the named data sets (default: data)")
+    command.add_argument("--output", default="", help="the folder that is left (default: output/fit/NAME)")
+    command.add_argument("--options", nargs="+", default=[], metavar="KEY VALUE", help="settings of all runs")

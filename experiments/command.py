@@ -15,6 +15,7 @@ from experiments.arguments import parse
 from experiments.catalogue import DEPT, ZERO_SHOT, Protocol, expand, find_set, methods
 from experiments.checks import check_data, refuse_changed_sets, refuse_foreign_sets
 from experiments.clusters import read_cluster
+from experiments.fit import fit
 from experiments.local import Pool, Stopped, find_gpus, slots
 from experiments.one import is_running
 from experiments.parsl_pool import ParslPool, read_config
@@ -231,4 +232,6 @@ def main() -> int:
     args = parse()
     if args.command == "report":
         return report_errors(lambda: write_report(args, typed_in), "experiments")
+    if args.command == "fit":
+        return report_errors(lambda: fit(args, typed_in), "experiments")
     return report_errors(lambda: run(args, wishes_of(args, typed_in), typed_in), "experiments")

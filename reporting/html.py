@@ -160,13 +160,6 @@ def render(directory: Path, paper: bool = False) -> str:
     facts = {kind: usual_facts(folders, kind) for kind in ("settings", "machine", "run.json")}
     runs = details_of(folders, facts)
     commits = Counter(str(f.result.get("git_commit") or ABSENT) for f in folders if f.result)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     values: dict[str, Any] = {
         "directory": directory.absolute().as_posix(),
         "time": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -177,7 +170,19 @@ def render(directory: Path, paper: bool = False) -> str:
         "runs": sorted(runs, key=lambda run: natural_key(run.folder.path)),
         "commits": commits.most_common(),
     }
-    return environment.get_template("report.html").render(values)
+    return page("report.html", values)
+
+
+def page(template: str, values: dict[str, Any]) -> str:
+    """A template with what comes from files as escaped text."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(values)
 
 
 def write_report(directory: Path, path: Path, paper: bool = False) -> None:

@@ -1,19 +1,23 @@
 #!/usr/bin/env bash
-# What some tests need beside requirements*.txt, for scripts/test.sh: Parsl, and SLURM on this machine (tests/cluster).
+# What some tests need beside requirements*.txt, for scripts/test.sh: Parsl, and SLURM on this machine (tests/cluster);
+# ONNX (tests/deploy).
 #
 #   bash scripts/test_packages.sh PYTHON
 #
-# Parsl goes into the environment that scripts/setup.sh made, and into no other; SLURM is installed as root on Debian.
+# Packages go into the environment that scripts/setup.sh made, and into no other; SLURM is installed as root on Debian.
 # It never fails: tests whose packages are absent are skipped, and say so.
 set -uo pipefail
-case "${1:---help}" in -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0" && exit ;; esac
+case "${1:---help}" in -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-if [[ "$1" -ef .venv/bin/python && -e .venv/setup-key ]] && ! "$1" -c 'import parsl' 2>/dev/null; then
-    timeout 180 "$1" -m pip install -qq --disable-pip-version-check --retries 0 --timeout 15 \
-        -r requirements-parsl.txt -c constraints.txt >/dev/null 2>&1 ||
-        echo "Parsl could not be installed: its tests are skipped"
-fi
+for extra in parsl:parsl export:onnxscript,onnxruntime; do
+    file=requirements-${extra%%:*}.txt
+    if [[ "$1" -ef .venv/bin/python && -e .venv/setup-key ]] && ! "$1" -c "import ${extra#*:}" 2>/dev/null; then
+        timeout 180 "$1" -m pip install -qq --disable-pip-version-check --retries 0 --timeout 15 \
+            -r "$file" -c constraints.txt >/dev/null 2>&1 ||
+            echo "$file could not be installed: its tests are skipped"
+    fi
+done
 
 packages=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge)
 missing=()

@@ -163,6 +163,35 @@ def build(data_root: Path, tiny_clip_file: Path, tmp_path: Path) -> Callable[...
     return build_trainer
 
 
+PRECISIONS = {
+    "CoOp": "COOP",
+    "CoCoOp": "COCOOP",
+    "MaPLe": "MAPLE",
+    "PromptSRC": "PROMPTSRC",
+    "PromptKD": "PROMPTKD",
+}
+
+
+@pytest.fixture
+def trained(
+    build: Callable[..., Any], tmp_path: Path, tiny_clip_file: Path
+) -> Callable[..., tuple[Path, list[str]]]:
+    """trained(method, *options) -> the folder of a run, one epoch long, and its options."""
+
+    def train_one(method: str, *more: str) -> tuple[Path, list[str]]:
+        folder, backbone = tmp_path / method, method.removesuffix("_DPC")
+        options = ["OPTIM.MAX_EPOCH", "1", f"TRAINER.{PRECISIONS[backbone]}.PREC", "fp32", *more]
+        if backbone == "PromptKD":
+            options += ["TRAINER.PROMPTKD.TEACHER_PATH", str(tiny_clip_file)]
+            options += ["TRAINER.PROMPTKD.TEACHER_DIR", str(train_one("PromptSRC")[0])]
+        if method != backbone:
+            options += ["TRAINER.DPC.BACKBONE_DIR", str(train_one(backbone)[0])]
+        build(method, "TEST.NO_TEST", "True", *options, output=folder).train()
+        return folder, options
+
+    return train_one
+
+
 def load_script(path: Path) -> ModuleType:
     """A Python file outside the packages as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,31 +21,6 @@ import predict
 from tests.conftest import ROOT
 
 Build = Callable[..., Any]
-PRECISIONS = {
-    "CoOp": "COOP",
-    "CoCoOp": "COCOOP",
-    "MaPLe": "MAPLE",
-    "PromptSRC": "PROMPTSRC",
-    "PromptKD": "PROMPTKD",
-}
-
-
-@pytest.fixture
-def trained(build: Build, tmp_path: Path, tiny_clip_file: Path) -> Callable[..., tuple[Path, list[str]]]:
-    """trained(method, *options) -> the folder of a run, one epoch long, and its options."""
-
-    def train_one(method: str, *more: str) -> tuple[Path, list[str]]:
-        folder, backbone = tmp_path / method, method.removesuffix("_DPC")
-        options = ["OPTIM.MAX_EPOCH", "1", f"TRAINER.{PRECISIONS[backbone]}.PREC", "fp32", *more]
-        if backbone == "PromptKD":
-            options += ["TRAINER.PROMPTKD.TEACHER_PATH", str(tiny_clip_file)]
-            options += ["TRAINER.PROMPTKD.TEACHER_DIR", str(train_one("PromptSRC")[0])]
-        if method != backbone:
-            options += ["TRAINER.DPC.BACKBONE_DIR", str(train_one(backbone)[0])]
-        build(method, "TEST.NO_TEST", "True", *options, output=folder).train()
-        return folder, options
-
-    return train_one
 
 
 @pytest.mark.parametrize(
@@ -104,6 +82,39 @@ def test_the_command_line(trained: Any, data_root: Path) -> None:
     ):
         failed = run(*words)
         assert failed.returncode == 1 and complaint in failed.stderr and "Traceback" not in failed.stderr
+
+
+def test_unreadable_images_are_named_and_skipped(
+    trained: Any, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    folder, _ = trained("CoOp")
+    (tmp_path / "photos").mkdir()
+    shutil.copy(next(data_root.rglob("test_0.png")), tmp_path / "photos/good.png")
+    (tmp_path / "photos/bad.jpg").write_text("no image")
+    words = ["--model-dir", str(folder), "--jsonl", "--top", "1"]
+    capsys.readouterr()
+    assert predict.main([str(tmp_path / "photos"), *words]) == 3
+    [answer] = map(json.loads, capsys.readouterr().out.splitlines())
+    assert answer["image"].endswith("good.png") and len(answer["top"]) == 1
+    assert "bad.jpg' cannot be read" in caplog.text and "1 of 2 images were skipped" in caplog.text
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{tmp_path}/photos/good.png\n"))
+    assert predict.main(["-", *words, "--add-classes", "Cloud", "--threshold", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["class"] is None and "not calibrated" in caplog.text
+    assert predict.main(["photos", *words, "--threshold", "2"]) == 1
+    assert "--threshold must be between 0 and 1, got 2.0" in capsys.readouterr().err
+    assert predict.main([str(tmp_path / "photos"), *words, "--add-classes", "Forest"]) == 1
+    assert "--add-classes names 'Forest', which is among the classes already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_batches_change_no_probability(size: int, trained: Any, data_root: Path) -> None:
+    folder, _ = trained("MaPLe")
+    trainer, images = predict.load_run(folder, [], None, []), sorted(map(str, data_root.rglob("*.png")))[:5]
+    one, many = (dict(predict.predict(trainer, images, size=each)) for each in (size, 64))
+    assert list(one) == list(many) == images
+    torch.testing.assert_close(torch.stack([*one.values()]), torch.stack([*many.values()]))
 
 
 def test_the_checkpoint_is_the_one_that_was_tested(trained: Any) -> None:

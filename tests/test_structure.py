@@ -15,7 +15,17 @@ import pytest
 import datasets
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("clip", "dassl", "datasets", "trainers", "experiments", "reporting", "benchmarks", "demo")
+FOLDERS = (
+    "clip",
+    "dassl",
+    "datasets",
+    "trainers",
+    "experiments",
+    "reporting",
+    "benchmarks",
+    "demo",
+    "deploy",
+)
 FILES = [
     *sorted(ROOT.glob("*.py")),
     *(path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from torch import Tensor, nn
 
 from dassl.engine import TRAINER_REGISTRY
+from dassl.engine.processes import by_main
+from dassl.utils import save_checkpoint
 from trainers.core.clip_trainer import CLIPTrainer
 from trainers.core.door import load_clip
 from trainers.core.model import unit
@@ -29,6 +33,27 @@ class ZeroshotCLIP(CLIPTrainer):
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         """Nothing to load."""
+
+    def test(self, split: str | None = None) -> float:
+        """Also leaves what predict.py and export.py need to know of it, in the place of a checkpoint."""
+        if self.cfg.TEST.TEMPERATURE_SCALING:
+            self.fit_temperature()
+        accuracy = super().test(split)
+        by_main(self._write_classifier)
+        return accuracy
+
+    def _write_classifier(self) -> None:
+        state = {
+            **self.checkpoint_origin(),
+            "state_dict": {},
+            "epoch": 0,
+            "trainer": type(self).__name__,
+            "dataset": self.scope.dataset,
+            "classnames": list(self.scope.names),
+        }
+        if self.temperature is not None:
+            state["temperature"] = self.temperature
+        save_checkpoint(state, os.path.join(self.output_dir, "zero_shot"))
 
     def frozen_image_tower(self) -> nn.Module:
         return self.model.visual

@@ -21,6 +21,7 @@ _C.INPUT.SIZE = (224, 224)  # pixels: height, width
 _C.INPUT.INTERPOLATION = "bilinear"  # of every resize: nearest, bilinear or bicubic
 _C.INPUT.TRANSFORMS = ()  # what to apply, see dassl.data.transforms.AVAI_CHOICES
 _C.INPUT.NO_TRANSFORM = False  # build no transform at all, for a trainer that brings its own loaders
+_C.INPUT.EXIF_ORIENTATION = False  # turn photos upright, as their EXIF entry says; Dassl reads them as stored
 _C.INPUT.PIXEL_MEAN = [0.485, 0.456, 0.406]  # normalize: mean per channel of values in 0..1
 _C.INPUT.PIXEL_STD = [0.229, 0.224, 0.225]  # normalize: standard deviation per channel
 _C.INPUT.CROP_PADDING = 4  # random_crop: pixels of black padding on each side
@@ -128,6 +129,7 @@ _C.TEST.COMPUTE_CMAT = False  # write the confusion matrix to OUTPUT_DIR, as cma
 _C.TEST.NO_TEST = False  # no evaluation after training
 _C.TEST.SPLIT = "test"  # test or val
 _C.TEST.FINAL_MODEL = "last_step"  # model to evaluate after training: last_step or best_val
+_C.TEST.TEMPERATURE_SCALING = False  # fit a temperature to the validation images, kept beside the prompts
 _C.TEST.CACHE_FEATURES = True  # keep the test features of a frozen image tower on disk, for all runs
 _C.TEST.SAVE_LOGITS = False  # write the logits of an evaluation to OUTPUT_DIR/logits.npz
 

@@ -22,13 +22,15 @@ class ImageCache:
     """Decoded images by path, at most ``limit_mb`` MB (10^6 bytes) of them.
 
     It is filled by ``prefetch`` alone: filled before the loader's processes are forked, it is shared by all.
-    Where processes are started afresh instead, they decode for themselves.
+    Where processes are started afresh instead, they decode for themselves. ``upright`` turns photos as their
+    EXIF orientation says.
     """
 
-    def __init__(self, limit_mb: float) -> None:
+    def __init__(self, limit_mb: float, upright: bool = False) -> None:
         if limit_mb < 0:
             raise ValueError(f"DATALOADER.CACHE_MB must not be negative, got {limit_mb}")
         self.limit = int(limit_mb * 1_000_000)
+        self.upright = upright
         self.size = 0
         self._full = False
         self._images: dict[str, Image.Image] = {}
@@ -39,7 +41,10 @@ class ImageCache:
     def load(self, path: str) -> Image.Image:
         """The RGB image at ``path``, from memory or decoded. It must not be changed in place."""
         img = self._images.get(path)
-        return read_image(path) if img is None else img
+        return self._decode(path) if img is None else img
+
+    def _decode(self, path: str) -> Image.Image:
+        return read_image(path, upright=True) if self.upright else read_image(path)
 
     def prefetch(self, paths: Iterable[str]) -> None:
         """Decode the images that are not in memory yet, in order, until the limit is reached."""
@@ -54,7 +59,7 @@ class ImageCache:
         ):
             for start in range(0, len(missing), step):
                 part = missing[start : start + step]
-                for path, img in zip(part, pool.map(read_image, part), strict=True):
+                for path, img in zip(part, pool.map(self._decode, part), strict=True):
                     if not self._keep(path, img):
                         self._report(len(missing))
                         return

@@ -48,7 +48,7 @@ class DataManager:
         self.dataset = build_dataset(cfg)
         self.tfm_train = build_transform(cfg, True) if custom_tfm_train is None else custom_tfm_train
         self.tfm_test = build_transform(cfg, False) if custom_tfm_test is None else custom_tfm_test
-        self.cache = ImageCache(cfg.DATALOADER.CACHE_MB)
+        self.cache = ImageCache(cfg.DATALOADER.CACHE_MB, cfg.INPUT.EXIF_ORIENTATION)
         self._wrapper = dataset_wrapper
         if (workers := num_workers(cfg)) < cfg.DATALOADER.NUM_WORKERS:
             wanted = cfg.DATALOADER.NUM_WORKERS

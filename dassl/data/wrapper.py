@@ -48,7 +48,7 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
         self.data_source = data_source
         self.transform = transform
         self.is_train = is_train
-        self.cache = ImageCache(0) if cache is None else cache
+        self.cache = ImageCache(0, cfg.INPUT.EXIF_ORIENTATION) if cache is None else cache
         self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
         if self.k_tfm < 1:
             raise ValueError(f"DATALOADER.K_TRANSFORMS must be at least 1, got {self.k_tfm}")

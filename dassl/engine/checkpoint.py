@@ -5,9 +5,17 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
+
+from dassl.utils import load_checkpoint, write_checkpoint
 
 PREFIX = "model.pth.tar-"
 BEST = "model-best.pth.tar"
+
+
+def add_to_checkpoint(path: str | Path, **entries: Any) -> None:
+    """Write a checkpoint anew with further entries: tensors and plain values."""
+    write_checkpoint({**load_checkpoint(str(path)), **entries}, str(path))
 
 
 def find_checkpoint(directory: str | Path, name: str, epoch: int | None = None, setting: str = "") -> Path:

@@ -122,6 +122,7 @@ class FeatureTrainer(TrainerX):
             self.device.type,
             torch.__version__,
             PIL.__version__,
+            *(["upright"] if self.cfg.INPUT.EXIF_ORIENTATION else []),
         ]
         file = FeatureFile(
             user_cache() / "features", computed_by, [item.impath for item in dataset.data_source]

@@ -81,7 +81,7 @@ def in_shares(encode: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         encode: [b, ...] -> [b, ...], each row from its own row alone.
         rows: [B, ...].
     """
-    count = len(rows)
+    count = rows.shape[0]
     if _alone or not count or not connected():
         return encode(rows)
     rank, processes = dist.get_rank(), dist.get_world_size()

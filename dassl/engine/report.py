@@ -28,7 +28,7 @@ def append_result(
     split: str,
     epoch: int | None,
     results: Mapping[str, float],
-    origin: Mapping[str, str],
+    origin: Mapping[str, Any],
     reliability: Sequence[Bin] | None = None,
 ) -> None:
     """Append a line to ``<OUTPUT_DIR>/results.jsonl``.

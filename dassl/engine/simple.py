@@ -169,6 +169,9 @@ class SimpleTrainer(Tester):
 
     # Hooks
 
+    def finish_model(self) -> None:
+        """Add to the final model what needs its last weights, before it is tested."""
+
     def prepare(self) -> None:
         """Make what training needs and an evaluation does not.
 
@@ -214,10 +217,12 @@ class SimpleTrainer(Tester):
         # Existing scripts count the results behind a line that is exactly this.
         logger.info("Finish training")
         logger.info("Training took %s", timedelta(seconds=round(time.time() - self.time_start)))
-        if not self.cfg.TEST.NO_TEST:
-            if self.cfg.TEST.FINAL_MODEL == "best_val":
-                self.epochs_trained = None
-                self.load_model(self.output_dir)
+        tests = not self.cfg.TEST.NO_TEST
+        if tests and self.cfg.TEST.FINAL_MODEL == "best_val":
+            self.epochs_trained = None
+            self.load_model(self.output_dir)
+        self.finish_model()
+        if tests:
             self.test()
         self.close_writer()
 

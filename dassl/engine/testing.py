@@ -89,7 +89,7 @@ class Tester(TrainerBase):
         """What the trainer and the data sets add to the settings; without more said, all count."""
         return Options()
 
-    def result_origin(self, split: str) -> dict[str, str]:
+    def result_origin(self, split: str) -> dict[str, Any]:
         """What results on ``split`` say of their weights: ``selected_on``, where epochs were compared."""
         return {"selected_on": self.selected_on} if self.selected_on else {}
 

@@ -8,12 +8,16 @@ import os
 import shutil
 import tempfile
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
+
+# Phones take photos of 108 megapixels; from twice Pillow's limit on, reading is refused.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def mkdir_if_missing(dirname: str) -> None:
@@ -62,8 +66,11 @@ def write_text(text: str, fpath: str) -> None:
         file.write(text)
 
 
-def read_image(path: str) -> Image.Image:
+def read_image(path: str, upright: bool = False) -> Image.Image:
     """Decode an image to RGB.
+
+    Args:
+        upright: turn it as its EXIF orientation says.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -71,10 +78,15 @@ def read_image(path: str) -> Image.Image:
     """
     try:
         with Image.open(path) as img:
-            return img.convert("RGB")
+            return (ImageOps.exif_transpose(img) if upright else img).convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"No image file at {path!r}") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise ValueError(
+            f"Image {path!r} cannot be read: it has more than {most:.0f} megapixels; save it smaller"
+        ) from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"Image {path!r} cannot be read: {error}") from error
 
 

@@ -169,3 +169,18 @@ def test_processes_that_are_started_afresh_get_no_images(images: Path) -> None:
     resized: ResizedImages = pickle.loads(pickle.dumps(cache.resized(3, (8, 8))))
     resized.store(0, Image.new("RGB", (8, 8)))
     assert resized.load(0) is None
+
+
+def test_photos_are_turned_upright_where_the_settings_say_so(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    turned, exif = Image.new("RGB", (6, 4)), Image.Exif()
+    exif[274] = 6
+    path = str(tmp_path / "turned.png")
+    turned.save(path, exif=exif)
+    assert read_image(path).size == (6, 4) and read_image(path, upright=True).size == (4, 6)
+    for upright, size in ((False, (6, 4)), (True, (4, 6))):
+        settings = (tmp_path / "out", tmp_path, "INPUT.EXIF_ORIENTATION", str(upright))
+        cache = DataManager(tiny_cfg(*settings)).cache
+        assert cache.load(path).size == size  # decoded when asked for
+        cache.prefetch([path])
+        assert cache.load(path).size == size  # from memory

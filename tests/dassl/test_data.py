@@ -1,6 +1,8 @@
 import logging
 import pickle
 import random
+import subprocess
+import sys
 
 import joblib
 import pytest
@@ -13,6 +15,7 @@ from dassl.data.data_manager import num_workers
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from dassl.data.samplers import build_sampler
 from dassl.utils import read_image
+from tests.conftest import ROOT
 from tests.dassl.tiny import tiny_cfg, write_images
 
 
@@ -116,6 +119,20 @@ def test_unreadable_images(tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "cut.png").read_bytes()[:500])
     with pytest.raises(ValueError, match=r"cut\.png"):
         read_image(str(tmp_path / "cut.png"))
+
+
+def test_large_photos(tmp_path, monkeypatch):
+    path = str(tmp_path / "large.png")
+    Image.new("RGB", (30, 20)).save(path)
+    code = (
+        "import sys; from PIL import Image; from dassl.utils import read_image; "
+        "Image.MAX_IMAGE_PIXELS = 400; print(read_image(sys.argv[1]).size)"
+    )  # 600 pixels are between Pillow's limit and twice it
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("(30, 20)\n", "")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200)
+    with pytest.raises(ValueError, match=r"large\.png.*more than 0 megapixels; save it smaller"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from datasets import Folder
+from datasets.check import check
 from tests.datasets.trees import config
 
 NAMES = ("ant", "bee", "cat", "garden snail", "owl")
@@ -103,7 +104,6 @@ def test_names_from_a_file(text: str, names: list[str] | None, tmp_path: Path) -
         ("ant a\nant b\n", "for the second time"),
         ("ant a\nwasp b\n", "no class folder"),
         ("a\nb\n", "no class folder"),
-        ("ant fly\nbee fly\ncat c\ngarden snail s\nowl o", "both ant and bee 'fly'"),
     ],
 )
 def test_names_that_do_not_fit(text: str, complaint: str, tmp_path: Path) -> None:
@@ -256,3 +256,82 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
     make(tmp_path / "none", count=0)
     with pytest.raises(FileNotFoundError, match="none/ant has no images"):
         load(tmp_path / "none")
+
+
+def test_folders_of_one_name_are_one_class(tmp_path: Path) -> None:
+    home = make(tmp_path / "own")
+    load(home)  # their split is kept from before
+    lines = ["ant insect", "bee insect", "cat cat", "garden snail snail", "owl cat"]
+    (home / "classnames.txt").write_text("\n".join(lines))
+    merged = load(home, shots=-1)
+    assert merged.classnames == ["insect", "cat", "snail"] and sizes(merged) == (25, 10, 15)
+    folders = {(Path(item.impath).parent.name, item.label) for item in merged.train_x}
+    assert folders == {("ant", 0), ("bee", 0), ("cat", 1), ("garden snail", 2), ("owl", 1)}
+    few = load(home, shots=2)
+    assert len(few.train_x) == 6  # of each class, not of each folder
+    (home / "classnames.txt").write_text("\n".join(f"{name} thing" for name in NAMES))
+    with pytest.raises(ValueError, match="only the class thing"):
+        load(home)
+
+
+def test_classes_are_merged_before_they_are_divided(tmp_path: Path) -> None:
+    home = make(tmp_path / "own", count=2)  # too few in each folder, enough in both
+    (home / "classnames.txt").write_text("ant a\nbee a\ncat b\ngarden snail b\nowl b\n")
+    assert load(home, shots=-1).classnames == ["a", "b"]
+
+
+@pytest.mark.parametrize("others", [(), ("old",)])
+def test_the_folder_below_is_suggested(others: tuple[str, ...], tmp_path: Path) -> None:
+    make(tmp_path / "own/images")
+    for name in others:
+        (tmp_path / "own" / name).mkdir()
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        load(tmp_path / "own")
+    assert str(caught.value).endswith(f" Did you mean {tmp_path}/own/images?")
+
+
+def test_nothing_is_suggested_where_nothing_fits(tmp_path: Path) -> None:
+    make(tmp_path / "own", ["ant"])
+    with pytest.raises(ValueError) as caught:
+        load(tmp_path / "own")
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_missing_files_of_a_list_are_named_by_line(tmp_path: Path) -> None:
+    make(tmp_path, ["a", "b"])
+    rows = [f"{name}/{i}.png,{name}" for name in "ab" for i in range(5)]
+    rows[1], rows[7] = "a/gone.png,a", "b/away.png,b"
+    (tmp_path / "own.csv").write_text("\n".join(["path,class", *rows]))
+    with pytest.raises(FileNotFoundError) as caught:
+        load(tmp_path / "own.csv")
+    said = str(caught.value)
+    assert f"line 3: {tmp_path}/a/gone.png" in said and f"line 9: {tmp_path}/b/away.png" in said
+    assert "2 of the images" in said
+    entries = [dict(zip(("path", "class"), row.split(","), strict=True)) for row in rows]
+    (tmp_path / "own.json").write_text(json.dumps(entries))
+    with pytest.raises(FileNotFoundError, match=r"entry 2: .*gone\.png"):
+        load(tmp_path / "own.json")
+
+
+def test_what_happens_without_a_column_split_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    make(tmp_path, ["a", "b"])
+    rows = [f"{name}/{i}.png,{name}" for name in "ab" for i in range(10)]
+    (tmp_path / "own.csv").write_text("\n".join(["path,class", *rows]))
+    assert sizes(load(tmp_path / "own.csv", shots=-1)) == (10, 4, 6)
+    assert "own.csv has no column split: of each class 50% train, 20% validate and 30% test" in caplog.text
+
+
+def test_all_that_cannot_be_read_is_named_at_once(tmp_path: Path) -> None:
+    home = make(tmp_path / "own")
+    (home / "ant/text.jpg").write_text("no image")
+    half = home / "bee/half.png"
+    Image.effect_noise((64, 64), 50).save(half)
+    half.write_bytes(half.read_bytes()[:500])  # its head is whole
+    [problem] = check(Folder, home, deep=True).problems
+    assert problem.startswith("2 images cannot be read") and "half.png" in problem and "text.jpg" in problem
+    [problem] = check(Folder, home).problems
+    assert problem.startswith("1 files are no images") and "half.png" not in problem
+    assert not (home / "split.json").exists()

@@ -4,6 +4,7 @@ prompts.py    what a learner hands to the frozen towers; its tuned tensors and t
 model.py      CLIP seen through a learner: features and logits
 trainer.py    the steps of training and evaluation, and the hooks that a method or plug-in fills
 clip_trainer.py  what it shares with zero-shot CLIP
+temperature.py  probabilities that mean what they say
 scope.py      which classes a run is on
 door.py       CLIP and checkpoints coming in
 known_clip.py  which CLIP prompts were tuned on

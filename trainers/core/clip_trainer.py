@@ -11,10 +11,10 @@ from yacs.config import CfgNode as CN
 
 import clip
 from dassl.config.node import flatten
-from dassl.engine.features import FeatureTrainer
 from dassl.engine.idle import warn_of_idle_settings
 from trainers.core import model as model_code
 from trainers.core.scope import Scope
+from trainers.core.temperature import TemperatureScaling
 from trainers.core.templates import check_template
 
 
@@ -30,7 +30,7 @@ def options_of(trainer: type) -> CN:
     return tree
 
 
-class CLIPTrainer(FeatureTrainer):
+class CLIPTrainer(TemperatureScaling):
     """A trainer that classifies by CLIP's features, tuned or not.
 
     Attributes:

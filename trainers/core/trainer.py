@@ -213,7 +213,7 @@ class PromptTrainer(CLIPTrainer):
         self.start_test(split)
         return super().test(split)
 
-    def result_origin(self, split: str) -> dict[str, str]:
+    def result_origin(self, split: str) -> dict[str, Any]:
         """Also which classes were tested, and ``tuned_on``, the prompts' data set, where that is known."""
         known = {"tuned_on": self.tuned_on.dataset} if self.tuned_on else {}
         return {**super().result_origin(split), "subsample_classes": self.tested(split).subset, **known}

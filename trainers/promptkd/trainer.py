@@ -88,10 +88,14 @@ class PromptKD(PromptTrainer):
         cfg.DATASET.SUBSAMPLE_CLASSES = "all"
         manager = DataManager(cfg)
         everything = Scope.of(cfg, manager.dataset)
-        manager.val_loader = manager.build_test_loader(_test_images(manager, everything.half("base")))
+        test = manager.dataset.test
+        manager.val_loader = manager.build_test_loader(_images_of(test, everything.half("base")))
         tested = everything.half(self._asked_for)
-        manager.test_loader = manager.build_test_loader(_test_images(manager, tested))
+        manager.test_loader = manager.build_test_loader(_images_of(test, tested))
         return manager
+
+    def calibration_images(self) -> Sequence[Datum]:
+        return _images_of(super().calibration_images(), self.tested("val"))
 
     @property
     def _asked_for(self) -> str:
@@ -172,11 +176,11 @@ class PromptKD(PromptTrainer):
         return torch.stack([known[path] for path in impaths])
 
 
-def _test_images(manager: DataManager, scope: Scope) -> list[Datum]:
-    """Test images of the classes of ``scope``, labelled from 0."""
+def _images_of(items: Sequence[Datum], scope: Scope) -> list[Datum]:
+    """Those of the classes of ``scope``, labelled from 0."""
     labels = range(scope.first, scope.first + len(scope.names))
     return [
         Datum(item.impath, item.label - scope.first, item.domain, item.classname)
-        for item in manager.dataset.test
+        for item in items
         if item.label in labels
     ]
