@@ -26,13 +26,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from yacs.config import CfgNode as CN
 
 import train
+from dassl.config import CfgNode as CN
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.data.transforms import build_transform
 from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.checkpoint import BEST, find_checkpoint
+from dassl.engine.testing import check_logits
 from dassl.utils import load_checkpoint, progress
 from deploy.answers import Answers
 from deploy.classifier import Classifier
@@ -107,7 +108,7 @@ def settings_of(checkpoint: dict[str, Any], options: Sequence[str], directory: P
         if key in _PATHS and value and not Path(value).exists():
             places = [ROOT / value, *([directory / Path(value).name] if directory else [])]
             value = next((str(place) for place in places if place.exists()), value)
-        cfg.merge_from_list([key, value])
+        cfg.merge_from_list([key, value], origin="the checkpoint")
     if not cfg.TRAINER.PROMPTKD.TEACHER_DIR:  # where it lies depends on what is changed next
         usual = usual_teacher(cfg.DATASET.NAME, cfg.TRAINER.MODAL)
         cfg.merge_from_list(["TRAINER.PROMPTKD.TEACHER_DIR", str(usual if usual.exists() else ROOT / usual)])
@@ -164,6 +165,7 @@ def predict(
 
     Raises:
         ValueError: an image is missing or cannot be read, and there is no ``skip``.
+        FloatingPointError: the prompts give no probabilities.
     """
     transform = build_transform(trainer.cfg, is_train=False)
     assert transform is not None  # no trainer of ours takes INPUT.NO_TRANSFORM
@@ -178,6 +180,7 @@ def predict(
             if batch.paths:
                 with torch.no_grad():
                     probabilities = classifier(batch.pixels.to(trainer.device)).cpu()
+                check_logits(probabilities, batch.paths)
                 yield from zip(batch.paths, probabilities, strict=True)
             bar.update(len(batch.paths) + len(batch.reasons))
 

@@ -12,26 +12,42 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import torch
-from yacs.config import CfgNode as CN
 
 import datasets
 from clip import missing_weights
-from dassl.config import get_cfg_default
+from dassl.config import CfgNode as CN
+from dassl.config import check_settings, get_cfg_default
 from dassl.engine import TRAINER_REGISTRY, build_trainer
+from dassl.engine.lock import locked_folder
 from dassl.engine.processes import disconnect, first_to_fail
 from dassl.utils import collect_env_info, set_random_seed, setup_logger
+from dassl.utils.interrupt import catch_interrupts
 from dassl.utils.logger import LOG_ONLY
 from dassl.utils.processes import is_main
-from trainers import extend_cfg
+from trainers import extend_cfg, warn_of_foreign_options
 from trainers.aliases import Door, config_file
 
 logger = logging.getLogger("train")
+
+_FLAGS = {
+    "root": "DATASET.ROOT",
+    "output_dir": "OUTPUT_DIR",
+    "resume": "RESUME",
+    "source_domains": "DATASET.SOURCE_DOMAINS",
+    "target_domains": "DATASET.TARGET_DOMAINS",
+    "transforms": "INPUT.TRANSFORMS",
+    "trainer": "TRAINER.NAME",
+    "backbone": "MODEL.BACKBONE.NAME",
+    "head": "MODEL.HEAD.NAME",
+}
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -67,6 +83,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "opts", nargs=argparse.REMAINDER, help="KEY VALUE settings, the last word on all of them"
     )
     args = parser.parse_args(argv)
+    for flag in ("model_dir", "load_epoch"):
+        if getattr(args, flag) and not args.eval_only:
+            logger.warning("--%s has no effect without --eval-only", flag.replace("_", "-"))
     args.trainer = stacked_name(args.trainer, args.plugin)
     return args
 
@@ -101,24 +120,14 @@ def setup_cfg(args: argparse.Namespace) -> CN:
     for path in (args.dataset_config_file, args.config_file):
         if path:
             cfg.merge_from_file(config_file(path), door.translate)
-    given = {
-        "DATASET.ROOT": args.root,
-        "OUTPUT_DIR": args.output_dir,
-        "RESUME": args.resume,
-        "DATASET.SOURCE_DOMAINS": args.source_domains,
-        "DATASET.TARGET_DOMAINS": args.target_domains,
-        "INPUT.TRANSFORMS": args.transforms,
-        "TRAINER.NAME": args.trainer,
-        "MODEL.BACKBONE.NAME": args.backbone,
-        "MODEL.HEAD.NAME": args.head,
-    }
-    for key, value in given.items():
-        if value:
-            cfg.merge_from_list([key, value], door.translate)
-    if args.seed >= 0:
-        cfg.SEED = args.seed
+    for flag, key in _FLAGS.items():
+        if value := getattr(args, flag):
+            cfg.merge_from_list([key, value], door.translate, f"--{flag.replace('_', '-')}")
+    if args.seed != -1:
+        cfg.merge_from_list(["SEED", args.seed], origin="--seed")
     cfg.merge_from_list(args.opts, door.translate)
     door.end(cfg)
+    check_settings(cfg)
     cfg.freeze()
     return cfg
 
@@ -139,31 +148,43 @@ def build(cfg: CN) -> Any:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Build the trainer, which checks everything the run needs, before a first file is written."""
-    earlier = io.StringIO()  # there is no log file before all checks are passed
-    handler = logging.StreamHandler(earlier)
-    logging.getLogger().addHandler(handler)
-    try:
+    """Build the trainer, which checks everything the run needs, before a first file is written.
+
+    Raises:
+        ValueError, FileNotFoundError: something is wrong or missing, or another run has the folder.
+    """
+    with ExitStack() as stack:
+        earlier = io.StringIO()  # there is no log file before all checks are passed
+        handler = logging.StreamHandler(earlier)
+        logging.getLogger().addHandler(handler)
+        stack.callback(logging.getLogger().removeHandler, handler)
         cfg = setup_cfg(args)
+        warn_of_foreign_options(cfg)
         if cfg.SEED >= 0:
             set_random_seed(cfg.SEED)
         if torch.cuda.is_available() and cfg.USE_CUDA:
             torch.backends.cudnn.benchmark = True
         trainer = build(cfg)
-    finally:
-        logging.getLogger().removeHandler(handler)
-    if args.eval_only:
-        trainer.load_model(args.model_dir, epoch=args.load_epoch)
-    if is_main():
-        setup_logger(cfg.OUTPUT_DIR, earlier.getvalue())
-    logger.info("arguments: %s", " ".join(sys.argv[1:]))
-    logger.info("settings:\n%s", cfg, extra=LOG_ONLY)
-    logger.info("machine:\n%s", collect_env_info())
-    if args.eval_only:
-        trainer.test()
-    elif not args.no_train:
-        trainer.train()
-    disconnect()
+
+        def begin() -> None:
+            logging.getLogger().removeHandler(handler)
+            if is_main():
+                stack.enter_context(locked_folder(cfg.OUTPUT_DIR))
+                setup_logger(cfg.OUTPUT_DIR, earlier.getvalue())
+            logger.info("arguments: %s", " ".join(sys.argv[1:]))
+            logger.info("settings:\n%s", cfg, extra=LOG_ONLY)
+            logger.info("machine:\n%s", collect_env_info())
+
+        if args.eval_only:
+            trainer.load_model(args.model_dir, epoch=args.load_epoch)
+            begin()
+            trainer.test()
+        elif args.no_train:
+            begin()
+        else:
+            trainer.at_start = begin
+            trainer.train()
+        disconnect()
 
 
 def report_errors(command: Callable[[], None]) -> int:
@@ -173,6 +194,11 @@ def report_errors(command: Callable[[], None]) -> int:
     """
     try:
         command()
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():  # of loaders: at its end Python would wait for them
+            process.kill()
+        print("interrupted: the same command goes on after the last finished epoch", file=sys.stderr)
+        return 130
     except Exception as error:
         if not first_to_fail():
             return 1
@@ -188,6 +214,7 @@ def main() -> int:
     """Run the command line. Of several processes the main one speaks: the others' warnings are the same."""
     level = logging.INFO if is_main() else logging.ERROR
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
+    catch_interrupts()
     return report_errors(lambda: run(parse_arguments()))
 
 

@@ -1,7 +1,7 @@
 """The benchmark's data sets; importing this package registers them."""
 
-from yacs.config import CfgNode as CN
-
+from dassl.config import CfgNode as CN
+from dassl.config import allow
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.caltech101 import Caltech101
 from datasets.digits import Digits
@@ -46,6 +46,8 @@ __all__ = [
 
 
 def extend_cfg(cfg: CN) -> None:
-    """Add the options of every data set of this package to ``cfg.DATASET``."""
+    """Add the options of every data set of this package to ``cfg.DATASET``, and say what they may be."""
     for name in DATASET_REGISTRY.registered_names():
-        cfg.DATASET.update(getattr(DATASET_REGISTRY.get(name), "OPTIONS", CN()).clone())
+        dataset = DATASET_REGISTRY.get(name)
+        cfg.DATASET.update(getattr(dataset, "OPTIONS", CN()).clone())
+        allow({f"DATASET.{key}": rule for key, rule in getattr(dataset, "ALLOWED", {}).items()})

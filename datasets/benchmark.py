@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from yacs.config import CfgNode as CN
-
+from dassl.config import CfgNode as CN
 from dassl.data.datasets import DatasetBase, Datum, check_subset, chosen_subset
 from datasets.fetch.sources import Source
 from datasets.few_shot import few_shot, subsample_classes

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from dassl.utils import progress, read_image, usable_cores
+from dassl.utils.files import MOST_PIXELS
 from datasets.benchmark import Counts, FewShotBenchmark, count, in_words
 from datasets.near_duplicates import near_duplicates
 from datasets.split_file import Split, check_not_empty, first_named
@@ -145,7 +146,9 @@ def _alike(split: Split, images: Path) -> list[str]:
 def _open(path: str) -> str:
     """Why the head of an image file cannot be read; "" if it can."""
     try:
-        with Image.open(path):
+        with Image.open(path) as image:
+            if (pixels := image.width * image.height) > MOST_PIXELS:
+                return f"{path}: {pixels:,} pixels are more than {MOST_PIXELS:,}"
             return ""
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         return str(error) if path in str(error) else f"{path}: {error}"

@@ -104,7 +104,9 @@ def cache_folder(folder: Path) -> Path:
 
 
 def _same_json(path: Path, content: Split) -> bool:
+    if not path.is_file():  # nothing, or a pipe that nobody writes to
+        return False
     try:
         return json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(content))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return False

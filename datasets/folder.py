@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from yacs.config import CfgNode as CN
 
+from dassl.config import CfgNode as CN
+from dassl.config.rules import text
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.benchmark import FewShotBenchmark
 from datasets.check import OTHERS, NoImages, unreadable
@@ -47,6 +48,7 @@ class Folder(FewShotBenchmark):
     own_images = True
     # Folder of class folders, or a .csv or .json list of images.
     OPTIONS = CN({"DIR": ""})
+    ALLOWED = {"DIR": text()}
 
     @property
     def name(self) -> str:
@@ -134,8 +136,10 @@ def _read_parts(folder: Path) -> Split:
         check_folders(folder / part, subfolders(folder / part), classes, folder / "train")
     names = read_folder_names(folder, classes)
     split: Split = {part: [] for part in PARTS}
+    seen: set[str] = set()
     for part in parts:
-        split[part] = [item for name in classes for item in _images(folder, f"{part}/{name}", names[name])]
+        images = (_images(folder, f"{part}/{name}", names[name], seen) for name in classes)
+        split[part] = [item for group in images for item in group]
     check_split(split, folder, os.path.dirname)
     return complete(split, folder)
 
@@ -156,8 +160,9 @@ def class_groups(folder: Path) -> list[list[Item]]:
     _check_several(classes, folder)
     names = read_folder_names(folder, classes)
     _check_several({name for _, name in names.values()}, folder)
+    seen: set[str] = set()
     try:
-        items = [item for name in classes for item in _images(folder, name, names[name])]
+        items = [item for name in classes for item in _images(folder, name, names[name], seen)]
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}{suggested(folder)}") from None
     return by_label(items)
@@ -181,6 +186,7 @@ def _read_classes(folder: Path) -> Split:
                 paths,
             )
         split = split_in_three(groups, random.Random(SPLIT_SEED))
+        check_split(split, folder, _class_folder)
         keep_json(split, folder, Path(_SPLIT))
         return split
     return _as_now(read_split(kept, _class_folder), kept, {item for group in groups for item in group})
@@ -217,7 +223,35 @@ def _class_folder(path: str) -> str:
     return path.partition("/")[0]
 
 
-def _images(folder: Path, name: str, named: tuple[int, str]) -> list[Item]:
+def _files(folder: Path, seen: set[str]) -> Iterator[str]:
+    """The files in a folder and those below it that are not hidden, of folders that links lead to, too.
+
+    Args:
+        seen: folders that have been read already; those of this one are added.
+
+    Raises:
+        ValueError: links lead to a folder twice, or around it, or a file is none, such as a pipe.
+    """
+    around = os.path.realpath(folder.parent)
+    if (target := os.path.realpath(folder)) in seen:
+        raise ValueError(f"{folder} leads to {target}, whose images are there already: remove the link")
+    seen.add(target)
+    for place, folders, files in os.walk(folder, followlinks=True):
+        for target in (os.path.realpath(place), *(os.path.realpath(os.path.join(place, f)) for f in folders)):
+            if os.path.commonpath([target, around]) == target:
+                raise ValueError(f"{place} has a link to {target}, which is around it: remove the link")
+        for name in folders:
+            path = os.path.join(place, name)
+            if (target := os.path.realpath(path)) in seen:
+                raise ValueError(f"{path} leads to {target}, whose images are there already: remove the link")
+            seen.add(target)
+        for path in (os.path.join(place, name) for name in files if not name.startswith(".")):
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise ValueError(f"{path} is no regular file but a pipe, socket or device: remove it")
+            yield path
+
+
+def _images(folder: Path, name: str, named: tuple[int, str], seen: set[str]) -> list[Item]:
     """The images in a class folder and in the folders below it.
 
     Raises:
@@ -227,7 +261,7 @@ def _images(folder: Path, name: str, named: tuple[int, str]) -> list[Item]:
     endings = _endings()
     paths = sorted(
         os.path.relpath(file, folder).replace(os.sep, "/")
-        for file in _files_below(folder / name)
+        for file in _files(folder / name, seen)
         if os.path.splitext(file)[1].lower() in endings
     )
     if not paths:

@@ -29,16 +29,20 @@ def read_list(path: Path) -> Split:
     Raises:
         ValueError: another layout; the line is named.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"DATASET.DIR is {path}, which is no regular file; give a folder, or a list")
     if path.suffix == ".csv":
         return _split_rows(_csv_rows(path), path)
     if path.suffix != ".json":
         raise ValueError(f"DATASET.DIR is {path}; a list must be a .csv or .json file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if isinstance(content, dict):
         return read_split(path)
+    if not isinstance(content, list):
+        raise ValueError(f"{path} holds {str(content)[:100]}; a list must be a list of objects with {_FORM}")
     return _split_rows(enumerate(content, 1), path)
 
 
@@ -78,16 +82,13 @@ def _split_rows(rows: Iterable[tuple[int, Any]], path: Path) -> Split:
     if not checked:
         raise ValueError(f"{path} names no images")
     _check_files(checked, path)
-    names = sorted({str(row["class"]) for _, row in checked})
+    names = sorted({row["class"] for _, row in checked})
     parts: dict[str, list[Item]] = {}
     for number, row in checked:
-        try:
-            label = (
-                int(row["label"]) if row.get("label") not in (None, "") else names.index(str(row["class"]))
-            )
-        except ValueError:
-            raise ValueError(f"{path}, entry {number}: label {row['label']!r} is no whole number") from None
-        item = Item(str(row["path"]).replace("\\", "/"), label, str(row["class"]))
+        label = names.index(row["class"])
+        if row.get("label") not in (None, ""):
+            label = _label(row["label"], f"{path}, entry {number}")
+        item = Item(row["path"].replace("\\", "/"), label, row["class"])
         parts.setdefault(row.get("split") or "", []).append(item)
     if list(parts) == [""]:
         log.info(
@@ -116,11 +117,22 @@ def _check_files(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> N
         )
 
 
+def _label(value: Any, where: str) -> int:
+    try:
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            return int(value)
+    except ValueError:
+        pass
+    raise ValueError(f"{where}: label {str(value)[:100]!r} is no whole number")
+
+
 def _check_row(row: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(row, dict) or not row.get("path") or not row.get("class"):
-        raise ValueError(f"{where} is {row!r}; it must give {_FORM}")
+    if not isinstance(row, dict) or not all(
+        isinstance(row.get(k), str) and row[k] for k in ("path", "class")
+    ):
+        raise ValueError(f"{where} is {str(row)[:200]}; it must give {_FORM} as text")
     if unknown := [key for key in row if key not in ("path", "class", "split", "label")]:
         raise ValueError(f"{where} has unknown columns: {unknown}; known: {_FORM}")
-    if (row.get("split") or "train") not in PARTS:
+    if str(row.get("split") or "train") not in PARTS:
         raise ValueError(f"{where}: split is {row['split']!r}; it must be train, val or test")
     return row

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+from dassl.config.rules import is_line
+
+log = logging.getLogger(__name__)
 
 PARTS = ("train", "val", "test")
 _NAMED = 10  # how many culprits an error message lists
@@ -55,6 +62,7 @@ def check_split(split: Split, path: Path, class_key: Callable[[str], str] | None
             0 .. n-1, a class without training images, an image in two parts, or images that ``class_key``
             finds alike under two labels.
     """
+    _check_paths(split, path)
     _check_classes(split, path)
     _check_parts(split, path)
     if class_key is not None:
@@ -102,7 +110,10 @@ def check_not_empty(split: Mapping[str, list[Item]], image_dir: Path) -> None:
     gone: list[str] = []
     for path in sorted(paths):
         try:
-            if os.path.getsize(path) == 0:
+            state = os.stat(path)
+            if not stat.S_ISREG(state.st_mode):
+                gone.append(f"{path} (no regular file)")
+            elif state.st_size == 0:
                 empty.append(path)
         except OSError as error:
             gone.append(f"{path} ({error.strerror})")
@@ -149,6 +160,21 @@ def _parse(content: object, path: Path) -> Split:
     return split
 
 
+def _check_paths(split: Split, path: Path) -> None:
+    """Refuse images outside the images' folder, and names that no log or prompt can hold."""
+    for part in PARTS:
+        for image, _, name in split[part]:
+            if not is_line(image) or not is_line(name):
+                raise ValueError(
+                    f"split file {path}: {image!r} of class {name!r} in {part!r} has control characters"
+                )
+            if image.startswith("/") or ".." in image.split("/"):
+                raise ValueError(
+                    f"split file {path}: {image} in {part!r} is outside the images' folder; paths must be "
+                    "relative to it, without '..' (a link in that folder may lead elsewhere)"
+                )
+
+
 def _check_classes(split: Split, path: Path) -> None:
     names: dict[int, str] = {}
     for part in PARTS:
@@ -160,10 +186,10 @@ def _check_classes(split: Split, path: Path) -> None:
                     f"in {part!r}, {item.classname!r}; every label needs one class name"
                 )
     if sorted(names) != list(range(len(names))) or not names:
-        absent = sorted(set(range(max(names, default=0) + 1)) - set(names))
+        absent = list(islice((n for n in range(max(names, default=0) + 1) if n not in names), _NAMED))
         raise ValueError(
             f"split file {path}: labels must be 0 .. {max(names, default=0)} without gaps; "
-            f"missing: {absent[:_NAMED]}, lowest: {min(names, default=None)}"
+            f"missing: {absent}, lowest: {min(names, default=None)}"
         )
     labels: dict[str, int] = {}
     for label, name in sorted(names.items()):
@@ -174,6 +200,10 @@ def _check_classes(split: Split, path: Path) -> None:
                 f"split file {path}: class name {name!r} has the labels {other} and {label}; "
                 "every class name needs one label"
             )
+    alike: dict[str, str] = {}
+    for name in labels:
+        if (first := alike.setdefault(" ".join(name.replace("_", " ").lower().split()), name)) != name:
+            log.warning("%s: the classes %r and %r are the same words to CLIP", path, first, name)
     counts = Counter(item.label for item in split["train"])
     empty = [f"{label} ({names[label]})" for label in sorted(names) if not counts[label]]
     if empty:
@@ -183,7 +213,16 @@ def _check_classes(split: Split, path: Path) -> None:
 def _check_parts(split: Split, path: Path) -> None:
     part_of: dict[str, str] = {}
     for part in PARTS:
-        for image in {item.path for item in split[part]}:
+        labels: dict[str, str] = {}
+        for item in split[part]:
+            if (name := labels.setdefault(item.path, item.classname)) != item.classname:
+                raise ValueError(
+                    f"split file {path}: image {item.path} in {part!r} is of two classes, {name!r} and "
+                    f"{item.classname!r}"
+                )
+        if twice := len(split[part]) - len(labels):
+            log.warning("split file %s: %d entries of %r are there twice, and count twice", path, twice, part)
+        for image in labels:
             if (other := part_of.setdefault(image, part)) != part:
                 raise ValueError(f"split file {path}: image {image} is in {other!r} and in {part!r}")
 

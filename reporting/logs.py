@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import statistics
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ RESULT_BEGINS = re.compile(r"=> result\s*$")
 
 def natural_key(path: Path) -> list[str | int]:
     """Sorts ``seed2`` before ``seed10``."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", str(path))]
 
 
 def existing_folder(path: Path) -> Path:
@@ -44,7 +45,8 @@ def parse_log(text: str, keyword: str = "accuracy", test_log: bool = False) -> f
         inside = inside or bool(RESULT_BEGINS.search(line))
         match = value.search(line)
         if match and trained and inside:
-            found = float(match.group(1))
+            with suppress(ValueError):  # such as "1-2": a damaged line, which is none
+                found = float(match.group(1))
     return found
 
 

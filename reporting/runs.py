@@ -6,7 +6,6 @@ Accuracies are percentages at full precision; nothing is rounded before it is av
 from __future__ import annotations
 
 import json
-import math
 import re
 import statistics
 from collections import defaultdict
@@ -20,7 +19,10 @@ from reporting.names import dataset_name, dataset_rank, method_name, method_rank
 from reporting.tables import Cell, mean_and_std
 
 SUBSETS = ("base", "new")
-FIELDS = ("dataset", "method", "split", "subsample_classes", "shots", "seed", "metrics", "time")
+FIELDS: dict[str, type] = {
+    **dict.fromkeys(("dataset", "method", "split", "subsample_classes", "time"), str),
+    **{"shots": int, "seed": int, "metrics": dict},
+}
 RUN_FOLDER = re.compile(r"/([^/]+)/([^/]+)/shots_(\d+)/([^/]+)/([^/]+)/seed(\d+)$")
 PARTS = {
     **{f"{step}_{subset}": subset for step in ("train", "test") for subset in SUBSETS},
@@ -123,14 +125,14 @@ class Runs:
 
 def read_results(path: Path) -> list[dict[str, Any]]:
     """Records of a ``results.jsonl``; a cut-off last line is left out, other bad ones raise ValueError."""
-    lines = path.read_text().split("\n")
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     records = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):  # no newline behind it: its writer was stopped
                 break
             raise ValueError(
@@ -146,13 +148,17 @@ def what_is_wrong(record: Any) -> str | None:
     """What a line of results.jsonl lacks, if anything."""
     if not isinstance(record, dict):
         return "not a record, which begins with {"
-    metrics = record.get("metrics")
-    missing = [name for name in FIELDS if name not in record]
-    if missing or not isinstance(metrics, dict) or "accuracy" not in metrics:
-        return f"{', '.join(missing) or 'metrics.accuracy'} is missing"
+    if missing := [name for name in FIELDS if name not in record]:
+        return f"{', '.join(missing)} is missing"
+    metrics = record["metrics"]
+    if not isinstance(metrics, dict) or "accuracy" not in metrics:
+        return "metrics.accuracy is missing"
+    for name, kind in FIELDS.items():
+        if not isinstance(record[name], kind) or isinstance(record[name], bool):
+            return f"{name} is {str(record[name])[:100]!r}, not {'a whole number' if kind is int else 'text'}"
     accuracy = metrics["accuracy"]
-    if not isinstance(accuracy, int | float) or not math.isfinite(accuracy):
-        return f"metrics.accuracy is {accuracy!r}, not a number"
+    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 <= accuracy <= 100:
+        return f"metrics.accuracy is {repr(accuracy)[:100]}, not a number from 0 to 100"
     return None
 
 
@@ -161,7 +167,7 @@ def finished_runs(directory: Path) -> Iterator[tuple[Run, dict[str, Any]]]:
 
     A record speaks for itself, but for its protocol when all classes were tested: its folder says that.
     """
-    for path in sorted(directory.rglob("results.jsonl"), key=natural_key):
+    for path in sorted(filter(Path.is_file, directory.rglob("results.jsonl")), key=natural_key):
         folder = RUN_FOLDER.search(path.parent.absolute().as_posix())
         label = path.parent.parent.name
         for record in read_results(path):
@@ -174,7 +180,7 @@ def finished_runs(directory: Path) -> Iterator[tuple[Run, dict[str, Any]]]:
 
 def begun_runs(directory: Path) -> Iterator[tuple[Run, Path]]:
     """Every run that left a log, finished or not, and that log; folders say what they are."""
-    for log in directory.rglob("log.txt"):
+    for log in filter(Path.is_file, directory.rglob("log.txt")):
         match = RUN_FOLDER.search(log.parent.absolute().as_posix())
         if match is not None and match[1] in PARTS:
             part, dataset, shots, trainer, label, seed = match.groups()

@@ -166,3 +166,12 @@ def test_no_method_knows_a_data_set_by_name() -> None:
     word = re.compile(rf"\b({'|'.join(names)})\b")
     found = {str(path.relative_to(ROOT)): word.findall(code(path)) for path in TRAINERS}
     assert not {name: words for name, words in found.items() if words}
+
+
+def test_one_module_imports_yacs() -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for path in FILES
+        if re.search(r"^(from|import) yacs", path.read_text(), re.M)
+    ]
+    assert found == ["dassl/config/node.py"]

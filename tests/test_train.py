@@ -90,8 +90,8 @@ def test_killed_and_repeated_ends_with_the_same_weights_bit_for_bit(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("TRAINER.DPC.WEIGHT_BASE -0.1", "WEIGHT_BASE is -0.1; w_b must be in (0, 1]"),
-        ("TRAINER.DPC.WEIGHT_BASE 1.5", "WEIGHT_BASE is 1.5; w_b must be in (0, 1]"),
+        ("TRAINER.DPC.WEIGHT_BASE -0.1", "WEIGHT_BASE is -0.1; it must be w_b in (0, 1]"),
+        ("TRAINER.DPC.WEIGHT_BASE 1.5", "WEIGHT_BASE is 1.5; it must be w_b in (0, 1]"),
         ("TRAINER.DPC.TOPK 1", "TRAINER.DPC.TOPK is 1"),
         ("TRAINER.DPC.VARIANT papr", "TRAINER.DPC.VARIANT is 'papr'"),
         ("TRAINER.DPC.BACKBONE_DIR ", "TRAINER.DPC.BACKBONE_DIR is empty"),

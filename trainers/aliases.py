@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from yacs.config import CfgNode as CN
+from dassl.config import CfgNode as CN
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Door:
                 if said != value:
                     logger.info("%s %s -> %r", key, value, said)
         name = tree.get("TRAINER", {}).get("NAME")
-        if name in TRAINERS:
+        if isinstance(name, str) and name in TRAINERS:
             tree.TRAINER.NAME = TRAINERS[name]
 
     def end(self, cfg: CN) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from yacs.config import CfgNode as CN
 
 from clip import CLIP
+from dassl.config import CfgNode as CN
+from dassl.config.rules import whole
 from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.processes import in_shares
 from trainers.core import PromptedCLIP, PromptTrainer, encode_prompts
-from trainers.core.prompts import ContextPrompts, PromptLearner, TextPrompts, starting_context
+from trainers.core.prompts import MOST_TOKENS, ContextPrompts, PromptLearner, TextPrompts, starting_context
 
 
 class ConditionalLearner(PromptLearner):
@@ -73,9 +74,7 @@ class CoCoOp(PromptTrainer):
         )
     }
 
-    def check_cfg(self, cfg: CN) -> None:
-        super().check_cfg(cfg)
-        self.check_positive(cfg, "N_CTX")
+    ALLOWED = {"N_CTX": whole(1, MOST_TOKENS)}
 
     def assemble(self, clip_model: CLIP, learner: PromptLearner) -> PromptedCLIP:
         return ConditionalCLIP(clip_model, learner)

@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from yacs.config import CfgNode as CN
 
 from clip import CLIP, tokenize
+from dassl.config import CfgNode as CN
+from dassl.config.rules import number, one_of
 from dassl.engine import TRAINER_REGISTRY
 from trainers.coop import CoOp, CoOpLearner
 from trainers.core import PromptLearner, View
@@ -96,16 +97,11 @@ class ContCoOp(CoOp):
             }
         )
     }
+    ALLOWED = {"KD_TYPE": one_of("kl", "cos"), "KD_WEIGHT": number(0), "INIT_SCALE": number(0)}
     READS = ("DATASET.TEMPLATE",)
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        options = cfg.TRAINER.CONTCOOP
-        if options.KD_TYPE not in ("kl", "cos"):
-            raise ValueError(f"TRAINER.CONTCOOP.KD_TYPE is {options.KD_TYPE!r}; it must be kl or cos")
-        for name in ("KD_WEIGHT", "INIT_SCALE"):
-            if options[name] < 0:
-                raise ValueError(f"TRAINER.CONTCOOP.{name} is {options[name]}; it must be 0 or more")
         if cfg.TRAINER.COOP.CSC:
             raise ValueError(
                 "TRAINER.COOP.CSC is True, but the context of ContCoOp is one for all classes, which attends "

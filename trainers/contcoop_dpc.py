@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from torch import Tensor
-from yacs.config import CfgNode as CN
 
 from clip import CLIP
+from dassl.config import CfgNode as CN
+from dassl.config.rules import one_of
 from dassl.engine import TRAINER_REGISTRY
 from trainers.contcoop import ContCoOp, ContCoOpLearner
 from trainers.core import PromptLearner
@@ -23,11 +24,7 @@ class ContCoOp_DPC(DPC, ContCoOp):
     """The tensors of the attention layer become dual, too."""
 
     OPTIONS = {"DPC": CN({"MIX": "tensors"})}  # what Eq. 12 and 13 mix: the tensors, or the contexts G
-
-    def check_cfg(self, cfg: CN) -> None:
-        super().check_cfg(cfg)
-        if (mix := cfg.TRAINER.DPC.MIX) not in ("tensors", "contexts"):
-            raise ValueError(f"TRAINER.DPC.MIX is {mix!r}; it must be tensors or contexts")
+    ALLOWED = {"MIX": one_of("tensors", "contexts")}
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         learner = super().build_learner(clip_model, classnames)

@@ -8,13 +8,14 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
-from yacs.config import CfgNode as CN
 
 import clip
 from clip import CLIP
+from dassl.config import CfgNode as CN
+from dassl.config.rules import one_of, text, whole
 from dassl.engine import TRAINER_REGISTRY
 from trainers.core import PromptTrainer, TunedOn
-from trainers.core.prompts import ContextPrompts, PromptLearner, TextPrompts, starting_context
+from trainers.core.prompts import MOST_TOKENS, ContextPrompts, PromptLearner, TextPrompts, starting_context
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +39,16 @@ class CoOpLearner(PromptLearner):
         return self.prompts(self.ctx, classes)
 
 
+DEFAULT_LENGTH = 16
+
+
 @TRAINER_REGISTRY.register()
 class CoOp(PromptTrainer):
     NODE = "COOP"
     OPTIONS = {
         "COOP": CN(
             {
-                "N_CTX": 16,  # number of context tokens M; with CTX_INIT, its number of words
+                "N_CTX": DEFAULT_LENGTH,  # number of context tokens M; with CTX_INIT, its number of words
                 "CSC": False,  # a context of its own for each class
                 "CTX_INIT": "",  # words to start from, such as "a photo of a"; random when empty
                 "PREC": "fp16",  # fp32, fp16, bf16, amp or amp_bf16
@@ -54,13 +58,24 @@ class CoOp(PromptTrainer):
         )
     }
 
+    ALLOWED = {
+        "N_CTX": whole(1, MOST_TOKENS),
+        "CLASS_TOKEN_POSITION": one_of("end", "middle", "front"),
+        "UPGRADED_FROM": text(),
+    }
+
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        self.check_positive(cfg, "N_CTX")
         if cfg.TRAINER.COOP.UPGRADED_FROM and not cfg.TRAINER.COOP.CTX_INIT:
             raise ValueError(
                 "TRAINER.COOP.UPGRADED_FROM is set, but CTX_INIT is empty: prompts that started at random "
                 "have no words to keep a distance from"
+            )
+        options = cfg.TRAINER.COOP
+        if options.CTX_INIT and options.N_CTX not in (len(options.CTX_INIT.split()), DEFAULT_LENGTH):
+            logger.warning(
+                "TRAINER.COOP.N_CTX has no effect with TRAINER.COOP.CTX_INIT %r, which has its own length",
+                options.CTX_INIT,
             )
         if cfg.TRAINER.COOP.CSC and cfg.TRAINER.COOP.CTX_INIT:
             logger.warning(

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from yacs.config import CfgNode as CN
 
+from dassl.config import CfgNode as CN
+from dassl.config.rules import above, number, one_of
 from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.models import Names
 from dassl.optim import build_lr_scheduler, build_optimizer
@@ -73,6 +74,15 @@ class E2MIM(CoOp):
             }
         )
     }
+    ALLOWED = {
+        "MI_WEIGHT": number(0),
+        "MI_TAU": above(0),
+        "CRITIC": one_of("cosine", "bilinear"),
+        "MIX_WEIGHT": number(0),
+        "MIX_ALPHA": above(0),
+        "MIX_MODE": one_of("between", "within"),
+        "ENSEMBLE": number(0, 1),
+    }
     READS = ("DATASET.TEMPLATE",)
     critic: nn.Parameter | None = None  # [E, E]
     critic_sched: Any = None
@@ -80,21 +90,8 @@ class E2MIM(CoOp):
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
         options = cfg.TRAINER.E2MIM
-        for name in ("MI_TAU", "MIX_ALPHA"):
-            if options[name] <= 0:
-                raise ValueError(f"TRAINER.E2MIM.{name} is {options[name]}; it must be above 0")
-        for name in ("MI_WEIGHT", "MIX_WEIGHT"):
-            if options[name] < 0:
-                raise ValueError(f"TRAINER.E2MIM.{name} is {options[name]}; it must be 0 or more")
         if options.CRITIC == "bilinear" and not options.MI_WEIGHT:
             logger.warning("TRAINER.E2MIM.CRITIC has no effect with TRAINER.E2MIM.MI_WEIGHT 0")
-        if not 0 <= options.ENSEMBLE <= 1:
-            raise ValueError(f"TRAINER.E2MIM.ENSEMBLE is {options.ENSEMBLE}; it must be in [0, 1]")
-        for name, choices in (("CRITIC", ("cosine", "bilinear")), ("MIX_MODE", ("between", "within"))):
-            if options[name] not in choices:
-                raise ValueError(
-                    f"TRAINER.E2MIM.{name} is {options[name]!r}; it must be {' or '.join(choices)}"
-                )
 
     @cached_property
     def hand_crafted(self) -> Tensor:

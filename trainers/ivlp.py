@@ -9,12 +9,15 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from yacs.config import CfgNode as CN
 
 from clip import CLIP
+from dassl.config import CfgNode as CN
+from dassl.config.rules import whole
 from dassl.engine import TRAINER_REGISTRY
 from trainers.core import PromptTrainer
 from trainers.core.prompts import (
+    MOST_BLOCKS,
+    MOST_TOKENS,
     ContextPrompts,
     ImagePrompts,
     PromptLearner,
@@ -108,11 +111,20 @@ class IVLP(PromptTrainer):
         )
     }
 
+    ALLOWED = {
+        "N_CTX_VISION": whole(0, MOST_TOKENS),
+        "N_CTX_TEXT": whole(1, MOST_TOKENS),
+        "PROMPT_DEPTH_VISION": whole(0, MOST_BLOCKS),
+        "PROMPT_DEPTH_TEXT": whole(1, MOST_BLOCKS),
+    }
+
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        self.check_positive(cfg, "N_CTX_TEXT", "PROMPT_DEPTH_TEXT")
-        if cfg.TRAINER[self.NODE].PROMPT_DEPTH_VISION:
-            self.check_positive(cfg, "N_CTX_VISION", "PROMPT_DEPTH_VISION")
+        options = cfg.TRAINER[self.NODE]
+        if options.PROMPT_DEPTH_VISION and not options.N_CTX_VISION:
+            raise ValueError(
+                f"TRAINER.{self.NODE}.N_CTX_VISION is 0; it must be 1 or more, or PROMPT_DEPTH_VISION 0"
+            )
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         options = self.cfg.TRAINER[self.NODE]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor
-from yacs.config import CfgNode as CN
 
 from clip import CLIP
+from dassl.config import CfgNode as CN
+from dassl.config.rules import number
 from dassl.engine import TRAINER_REGISTRY
 from trainers.coop import CoOp, CoOpLearner
 from trainers.core import PromptLearner, View
@@ -21,6 +22,7 @@ class KgCoOpLearner(CoOpLearner):
 @TRAINER_REGISTRY.register()
 class KgCoOp(CoOp):
     OPTIONS = {"COOP": CN({"W": 8.0})}  # lambda, of the distance between tuned and hand-written text features
+    ALLOWED = {"W": number(0)}
     READS = ("DATASET.TEMPLATE",)
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:

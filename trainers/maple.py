@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from yacs.config import CfgNode as CN
 
 from clip import CLIP
+from dassl.config import CfgNode as CN
+from dassl.config.rules import whole
 from dassl.engine import TRAINER_REGISTRY
 from trainers.core import PromptTrainer
 from trainers.core.prompts import (
+    MOST_BLOCKS,
+    MOST_TOKENS,
     ContextPrompts,
     ImagePrompts,
     PromptLearner,
@@ -67,9 +70,7 @@ class MaPLe(PromptTrainer):
         )
     }
 
-    def check_cfg(self, cfg: CN) -> None:
-        super().check_cfg(cfg)
-        self.check_positive(cfg, "N_CTX", "PROMPT_DEPTH")
+    ALLOWED = {"N_CTX": whole(1, MOST_TOKENS), "PROMPT_DEPTH": whole(1, MOST_BLOCKS)}
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         return MultiModalLearner(clip_model, classnames, self.cfg.TRAINER.MAPLE)

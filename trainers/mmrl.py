@@ -12,14 +12,22 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from yacs.config import CfgNode as CN
 
 from clip import CLIP, Written
+from dassl.config import CfgNode as CN
+from dassl.config.rules import number, one_of, several, whole
 from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.processes import in_shares
 from trainers.core import PromptedCLIP, PromptTrainer, View
 from trainers.core.model import unit
-from trainers.core.prompts import ContextPrompts, ImagePrompts, PromptLearner, TextPrompts, vision_sizes
+from trainers.core.prompts import (
+    MOST_TOKENS,
+    ContextPrompts,
+    ImagePrompts,
+    PromptLearner,
+    TextPrompts,
+    vision_sizes,
+)
 from trainers.core.templates import template_of
 
 
@@ -133,20 +141,24 @@ class MMRL(PromptTrainer):
             }
         ),
     }
+    ALLOWED = {
+        "TASK": one_of("B2N", "FS", "CD", ""),
+        "N_REP_TOKENS": whole(1, MOST_TOKENS),
+        "REP_DIM": whole(1, 2**16),
+        "REP_LAYERS": several(whole(1), least=1),
+        "ALPHA": number(0, 1),
+        "REG_WEIGHT": number(0),
+    }
     READS = ("DATASET.TEMPLATE",)
     LEARNER = RepresentationLearner
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        options = cfg.TRAINER[self.NODE]
-        self.check_positive(cfg, "N_REP_TOKENS", "REP_DIM")
-        if (task := cfg.TRAINER.TASK) not in ("B2N", "FS", "CD"):
-            raise ValueError(f"TASK is {task!r}; set B2N (base to new), FS (few-shot) or CD (cross-dataset)")
-        layers = list(options.REP_LAYERS)
-        if not layers or layers != sorted(set(layers)) or layers[0] < 1:
+        if not cfg.TRAINER.TASK:
+            raise ValueError("TASK is ''; set B2N (base to new), FS (few-shot) or CD (cross-dataset)")
+        layers = list(cfg.TRAINER[self.NODE].REP_LAYERS)
+        if layers != sorted(set(layers)):
             raise ValueError(f"TRAINER.{self.NODE}.REP_LAYERS is {layers}; give layers from 1 on, ascending")
-        if not 0 <= options.ALPHA <= 1:
-            raise ValueError(f"TRAINER.{self.NODE}.ALPHA is {options.ALPHA}; it must be in [0, 1]")
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         options = self.cfg.TRAINER[self.NODE]

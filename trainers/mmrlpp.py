@@ -11,8 +11,9 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from yacs.config import CfgNode as CN
 
+from dassl.config import CfgNode as CN
+from dassl.config.rules import number, whole
 from dassl.engine import TRAINER_REGISTRY
 from trainers.mmrl import MMRL, RepresentationLearner
 
@@ -85,10 +86,5 @@ class MMRLpp(MMRL):
             }
         )
     }
+    ALLOWED = {"BETA": number(0, 1), "RES_LORA_DIM": whole(1, 2**16), "PROJ_LORA_DIM": whole(1, 2**16)}
     LEARNER = ResidualLearner
-
-    def check_cfg(self, cfg: CN) -> None:
-        super().check_cfg(cfg)
-        self.check_positive(cfg, "RES_LORA_DIM", "PROJ_LORA_DIM")
-        if not 0 <= (beta := cfg.TRAINER.MMRLpp.BETA) <= 1:
-            raise ValueError(f"TRAINER.MMRLpp.BETA is {beta}; it must be in [0, 1]")

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from yacs.config import CfgNode as CN
 
+from dassl.config import CfgNode as CN
+from dassl.config.rules import number
 from dassl.engine import TRAINER_REGISTRY
 from dassl.engine.processes import in_shares
 from trainers.core import View
@@ -38,13 +39,18 @@ class PromptSRC(IVLP):
         )
     }
 
+    ALLOWED = {
+        "TEXT_LOSS_WEIGHT": number(0),
+        "IMAGE_LOSS_WEIGHT": number(0),
+        "GPA_MEAN": number(-1e9, 1e9),
+        "GPA_STD": number(0.001, 1e6),
+    }
+
     mean_prompts: dict[str, Tensor] = {}  # of no epoch yet
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        if (std := cfg.TRAINER.PROMPTSRC.GPA_STD) <= 0:
-            raise ValueError(f"TRAINER.PROMPTSRC.GPA_STD is {std}; it must be above 0")
-        gaussian_weights(cfg.OPTIM.MAX_EPOCH, cfg.TRAINER.PROMPTSRC.GPA_MEAN, std)
+        gaussian_weights(cfg.OPTIM.MAX_EPOCH, cfg.TRAINER.PROMPTSRC.GPA_MEAN, cfg.TRAINER.PROMPTSRC.GPA_STD)
 
     def prepare(self) -> None:
         super().prepare()

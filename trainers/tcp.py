@@ -12,15 +12,16 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from yacs.config import CfgNode as CN
 
 from clip import CLIP, Written
 from clip.vit import QuickGELU
+from dassl.config import CfgNode as CN
+from dassl.config.rules import number, template, whole
 from dassl.engine import TRAINER_REGISTRY
 from trainers.coop import CoOp, CoOpLearner
 from trainers.core import PromptLearner, View
 from trainers.core.prompts import TextPrompts
-from trainers.core.templates import check_template, ensemble_features, template_of
+from trainers.core.templates import ensemble_features, template_of
 
 
 class TCPLearner(CoOpLearner):
@@ -78,19 +79,17 @@ class TCP(CoOp):
             }
         )
     }
+    ALLOWED = {"W": number(0), "BLOCK": whole(0), "TEMPLATE": template()}
     READS = ("DATASET.TEMPLATE",)
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        options, own = cfg.TRAINER.COOP, cfg.TRAINER.TCP
-        check_template(own.TEMPLATE, "TRAINER.TCP.TEMPLATE")
+        options = cfg.TRAINER.COOP
         if options.CSC or options.CLASS_TOKEN_POSITION != "end":
             raise ValueError(
                 f"TRAINER.COOP.CSC is {options.CSC}, CLASS_TOKEN_POSITION {options.CLASS_TOKEN_POSITION!r}: "
                 "class prompts take the place of one context in front of the name, so set False and 'end'"
             )
-        if own.BLOCK < 0:
-            raise ValueError(f"TRAINER.TCP.BLOCK is {own.BLOCK}; blocks are counted from 0")
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         own, blocks = self.cfg.TRAINER.TCP, clip_model.arch.transformer_layers

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from yacs.config import CfgNode as CN
-
 from clip import CLIP
+from dassl.config import CfgNode as CN
+from dassl.config.rules import whole
 from dassl.engine import TRAINER_REGISTRY
 from trainers.core import PromptLearner, PromptTrainer
+from trainers.core.prompts import MOST_BLOCKS, MOST_TOKENS
 from trainers.ivlp import VisionLanguageLearner
 
 
@@ -26,9 +27,7 @@ class VPT(PromptTrainer):
         )
     }
 
-    def check_cfg(self, cfg: CN) -> None:
-        super().check_cfg(cfg)
-        self.check_positive(cfg, "N_CTX_VISION", "PROMPT_DEPTH_VISION")
+    ALLOWED = {"N_CTX_VISION": whole(1, MOST_TOKENS), "PROMPT_DEPTH_VISION": whole(1, MOST_BLOCKS)}
 
     def build_learner(self, clip_model: CLIP, classnames: Sequence[str]) -> PromptLearner:
         options = self.cfg.TRAINER.VPT

@@ -5,14 +5,17 @@ from collections.abc import Callable
 from dassl.config.absent import complete
 from dassl.config.compat import add_for_others, clean_cfg
 from dassl.config.defaults import _C
-from dassl.config.node import Config, allow_words
+from dassl.config.node import CfgNode, Config, allow, allow_words, check_settings
 from dassl.config.relevant import Options, changed_settings, config_hash, relevant_settings
 
 __all__ = [
+    "CfgNode",
     "Config",
     "Options",
+    "allow",
     "allow_words",
     "changed_settings",
+    "check_settings",
     "clean_cfg",
     "complete",
     "config_hash",

@@ -6,9 +6,8 @@ import logging
 from copy import deepcopy
 from typing import Any
 
-from yacs.config import CfgNode
-
 from dassl.config.defaults import _C
+from dassl.config.node import CfgNode
 
 logger = logging.getLogger(__name__)
 

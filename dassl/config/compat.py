@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from yacs.config import CfgNode
+from dassl.config.node import CfgNode
 
 # Dassl's own trainers are not part of this package. Projects that carry copies of them find their options
 # here, since Dassl adds these to its defaults and not beside the trainers.

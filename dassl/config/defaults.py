@@ -3,8 +3,7 @@
 A trainer's own options are added to ``cfg.TRAINER`` beside the trainer.
 """
 
-from yacs.config import CfgNode as CN
-
+from dassl.config.node import CfgNode as CN
 from dassl.config.node import Config
 
 _C = Config()

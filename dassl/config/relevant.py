@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from yacs.config import CfgNode
-
 from dassl.config.defaults import _C
-from dassl.config.node import LOCATION_SETTINGS, flatten
+from dassl.config.node import LOCATION_SETTINGS, CfgNode, flatten
 
 # Raise it when the default of a setting changes. A hash leaves out what is at its default, so that it
 # outlives new settings; without this number, runs before and after such a change would have the same.

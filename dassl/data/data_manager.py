@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
-from yacs.config import CfgNode
 
-from dassl.config import complete
+from dassl.config import CfgNode, complete
 from dassl.data.cache import ImageCache
 from dassl.data.datasets import Datum, build_dataset
 from dassl.data.loader import build_data_loader, num_workers

@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
-from yacs.config import CfgNode
 
-from dassl.config import complete
+from dassl.config import CfgNode, complete
 from dassl.data.cache import ImageCache
 from dassl.data.datasets import Datum
 from dassl.data.samplers import build_sampler

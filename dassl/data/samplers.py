@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch.utils.data import RandomSampler, Sampler, SequentialSampler
-from yacs.config import CfgNode
 
+from dassl.config import CfgNode
+from dassl.config.allowed import SAMPLERS
 from dassl.data.compat import RandomClassSampler, RandomDomainSampler, SeqDomainSampler
 from dassl.data.datasets.base_dataset import Datum
 from dassl.utils.registry import check_availability
@@ -19,13 +20,7 @@ __all__ = [
     "build_sampler",
 ]
 
-AVAI_SAMPLERS = [
-    "RandomSampler",
-    "SequentialSampler",
-    "RandomDomainSampler",
-    "SeqDomainSampler",
-    "RandomClassSampler",
-]
+AVAI_SAMPLERS = list(SAMPLERS)
 
 
 def build_sampler(

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
-from yacs.config import CfgNode
 
-from dassl.config import complete
+from dassl.config import CfgNode, complete
 from dassl.data.cache import ImageCache, ResizedImages
 from dassl.data.datasets import Datum
 from dassl.data.transforms import Compose, functional, seedable

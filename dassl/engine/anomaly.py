@@ -1,15 +1,15 @@
-"""Losses that are not finite."""
+"""Losses and tuned tensors that are not finite."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
 
 class LossGuard:
-    """Stops a run whose loss is NaN or infinite, before anything is saved.
+    """Stops a run whose loss or tuned tensors are NaN or infinite, before anything is saved.
 
     Numbers and CPU tensors are checked at once; tensors on a GPU wait for ``flush``, since reading one makes
     the step wait for the device.
@@ -24,13 +24,21 @@ class LossGuard:
             if "loss" not in name.lower():
                 continue
             if isinstance(value, torch.Tensor):
-                finite = torch.isfinite(value.detach()).all()
-                if finite.is_cuda:
-                    self._waiting.append((where, name, finite))
-                elif not finite:
-                    raise _error(where, name)
+                self._look_at(where, name, torch.isfinite(value.detach()).all())
             elif not math.isfinite(value):
                 raise _error(where, name)
+
+    def check_tuned(self, where: str, tensors: Iterable[torch.Tensor]) -> None:
+        """Check what the step at ``where`` has moved."""
+        largest = [torch.linalg.vector_norm(t.detach().float(), math.inf) for t in tensors if t.numel()]
+        if largest:
+            self._look_at(where, "What is tuned", torch.isfinite(torch.stack(largest)).all())
+
+    def _look_at(self, where: str, name: str, finite: torch.Tensor) -> None:
+        if finite.is_cuda:
+            self._waiting.append((where, name, finite))
+        elif not finite:
+            raise _error(where, name)
 
     def flush(self) -> None:
         """Check what waits.

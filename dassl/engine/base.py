@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from yacs.config import CfgNode
 
+from dassl.config import CfgNode
 from dassl.engine.anomaly import LossGuard
 from dassl.engine.curves import Tracker
 from dassl.engine.models import ModelKeeper, Names
@@ -35,6 +35,7 @@ class TrainerBase(ModelKeeper):
         epoch: the current epoch, from 0.
         start_epoch, max_epoch: the range of epochs of this run.
         best_result: the best validation result so far.
+        at_start: called when all checks of a training are passed, before its first file is written.
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,7 @@ class TrainerBase(ModelKeeper):
         self.batch_idx = self.num_batches = 0
         self.best_result: float = -np.inf
         self.output_dir = ""
+        self.at_start: Callable[[], None] = lambda: None
 
     # The loop
 
@@ -52,13 +54,21 @@ class TrainerBase(ModelKeeper):
         """Train epochs ``start_epoch`` to ``max_epoch - 1``; ``before_train`` may move the start."""
         self.start_epoch, self.max_epoch = start_epoch, max_epoch
         self.before_train()
-        for epoch in range(self.start_epoch, self.max_epoch):
-            self.epoch = epoch
-            self.before_epoch()
-            self.run_epoch()
-            self.epochs_trained = self.epoch + 1
-            self.after_epoch()
-            self.save_resume_point()
+        self.at_start()
+        try:
+            if not self.start_epoch:  # a checkpoint is never there without it
+                self.save_resume_point(0)
+            for epoch in range(self.start_epoch, self.max_epoch):
+                self.epoch = epoch
+                self.before_epoch()
+                self.run_epoch()
+                self.epochs_trained = self.epoch + 1
+                self.after_epoch()
+                self.save_resume_point()
+        except Exception:
+            if not self.epochs_trained:  # nothing to go on from: other settings may come next
+                self.remove_resume_point()
+            raise
         self.after_train()
         self.remove_resume_point()
 
@@ -74,8 +84,12 @@ class TrainerBase(ModelKeeper):
     def after_epoch(self) -> None:
         """Called after every epoch."""
 
-    def save_resume_point(self) -> None:
-        """Called after ``after_epoch``: store what a resumed run needs."""
+    def save_resume_point(self, epochs: int | None = None) -> None:
+        """Called before the first epoch and after every ``after_epoch``: store what a resumed run needs.
+
+        Args:
+            epochs: how many are behind it; None: the current one and those before.
+        """
 
     def remove_resume_point(self) -> None:
         """Called at the very end."""
@@ -120,6 +134,12 @@ class TrainerBase(ModelKeeper):
     def detect_anomaly(self, loss: torch.Tensor) -> None:
         """Raise a ``FloatingPointError`` when the loss is not finite; on a GPU at the next progress line."""
         self._guard.check(self.where(), {"loss": loss})
+
+    def tuned_tensors(self) -> Iterable[torch.Tensor]:
+        """What the optimisers move."""
+        for optim in self._optims.values():
+            for group in optim.param_groups if optim is not None else ():
+                yield from group["params"]
 
     def where(self) -> str:
         """The current step, for messages."""

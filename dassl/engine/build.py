@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from yacs.config import CfgNode
-
+from dassl.config import CfgNode
 from dassl.utils.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -20,7 +19,7 @@ def build_trainer(cfg: CfgNode) -> Any:
     Raises:
         ValueError: no trainer of that name is registered.
     """
-    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME, "TRAINER.NAME")
     if cfg.VERBOSE:
         logger.info("Loading trainer %s", cfg.TRAINER.NAME)
     return trainer(cfg)

@@ -21,9 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
-from yacs.config import CfgNode as CN
 
 import dassl.utils.files
+from dassl.config import CfgNode as CN
 from dassl.data import DatasetWrapper, build_data_loader
 from dassl.data.transforms import augment, functional, is_fixed
 from dassl.engine.processes import by_main, in_turn, of_all

@@ -10,6 +10,7 @@ from typing import Any
 
 from dassl.engine.simple import SimpleTrainer
 from dassl.utils import AverageMeter, MetricMeter, on_terminal, progress
+from dassl.utils.interrupt import check_interrupt
 from dassl.utils.logger import PROGRESS_LOGGER
 
 progress_logger = logging.getLogger(PROGRESS_LOGGER)
@@ -38,11 +39,13 @@ class EpochTrainer(SimpleTrainer):
         end = time.time()
         with progress(f"Epoch {self.epoch + 1}/{self.max_epoch}", self.num_batches) as bar:
             for batch_idx, batch in enumerate(self.train_batches()):
+                check_interrupt()
                 self.batch_idx = batch_idx
                 data_time.update(time.time() - end)
                 lr = self.get_current_lr()  # the step's: after the last batch it is the next epoch's
                 summary = self.train_step(batch) or {}
                 self._guard.check(self.where(), summary)
+                self._guard.check_tuned(self.where(), self.tuned_tensors())
                 losses.update(summary)
                 batch_time.update(time.time() - end)
                 if (self.batch_idx + 1) % frequency == 0:

@@ -232,7 +232,12 @@ class ModelKeeper:
             self.load_checkpoint_extras(name, checkpoint, path)
             for part, key in ((self._optims[name], "optimizer"), (self._scheds[name], "scheduler")):
                 if part is not None and checkpoint.get(key) is not None:
-                    part.load_state_dict(checkpoint[key])
+                    try:
+                        part.load_state_dict(checkpoint[key])
+                    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+                        raise ValueError(
+                            f"Checkpoint {path!r}: its {key} does not fit ({error!r})"
+                        ) from error
             epoch = int(checkpoint["epoch"])
             logger.info("Resumed %s from %s (epoch %d)", name, path, epoch)
         return epoch

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from yacs.config import CfgNode
 
-from dassl.config import Options, config_hash
+from dassl.config import CfgNode, Options, config_hash
 from dassl.data.datasets import DatasetBase, chosen_subset
 from dassl.metrics import Bin
 from dassl.utils import atomic_path, git_commit, mkdir_if_missing
@@ -30,6 +29,7 @@ def append_result(
     results: Mapping[str, float],
     origin: Mapping[str, Any],
     reliability: Sequence[Bin] | None = None,
+    once: bool = False,
 ) -> None:
     """Append a line to ``<OUTPUT_DIR>/results.jsonl``.
 
@@ -39,6 +39,7 @@ def append_result(
         epoch: epochs of training behind the weights; None when unknown.
         origin: what else is known of the weights, and of the classes where those are not what ``cfg`` says.
         reliability: number of images, mean confidence and accuracy, by bins of confidence.
+        once: leave it out where the same is there already, but for its time: a resumed run may repeat itself.
     """
     record = {
         "method": cfg.TRAINER.NAME,
@@ -56,7 +57,10 @@ def append_result(
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     mkdir_if_missing(cfg.OUTPUT_DIR)
-    with open(os.path.join(cfg.OUTPUT_DIR, "results.jsonl"), "ab") as file:
+    path = os.path.join(cfg.OUTPUT_DIR, "results.jsonl")
+    if once and _has(path, record):
+        return
+    with open(path, "ab") as file:
         end = file.tell()
         try:
             file.write(json.dumps(record).encode() + b"\n")
@@ -64,6 +68,24 @@ def append_result(
         except OSError:
             file.truncate(end)  # no half line on a full disk
             raise
+
+
+def _has(path: str, record: Mapping[str, Any]) -> bool:
+    """Whether a results.jsonl has the same record of another time or commit."""
+    if not os.path.isfile(path):
+        return False
+    written = json.loads(json.dumps(record))  # tuples are lists there
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return any(_same(line, written) for line in file)
+
+
+def _same(line: str, record: Mapping[str, Any]) -> bool:
+    try:
+        other = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    apart = ("time", "git_commit")
+    return isinstance(other, dict) and {**other, **{key: record[key] for key in apart}} == record
 
 
 def _plain(value: Any) -> float | int:

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
-from yacs.config import CfgNode
 
-from dassl.config import Options, changed_settings, relevant_settings
+from dassl.config import CfgNode, Options, changed_settings, relevant_settings
 from dassl.config.node import LOCATION_SETTINGS, flatten
 from dassl.engine.checkpoint import PREFIX
 from dassl.utils import get_rng_state, load_checkpoint, set_rng_state, write_checkpoint
@@ -19,6 +18,9 @@ from dassl.utils import get_rng_state, load_checkpoint, set_rng_state, write_che
 logger = logging.getLogger(__name__)
 
 RESUME_FILE = "resume.pth.tar"
+
+
+_PARTS = {"epoch", "settings", "models", "optimizers", "schedulers", "rng", "best_result", "extra"}
 
 
 class Resumable(Protocol):
@@ -79,20 +81,23 @@ def load_resume_file(trainer: Resumable, cfg: CfgNode, directory: str) -> int:
     """
     path = resume_path(directory)
     state = load_checkpoint(path)
-    if missing := {"epoch", "settings", "models", "optimizers", "schedulers", "rng"} - set(state):
+    if missing := _PARTS - set(state):
         raise ValueError(f"{path!r} is not a resume file: it lacks {', '.join(sorted(missing))}")
     check_settings(state, cfg, trainer.known_options(), path)
-    if set(state["models"]) != set(trainer.get_model_names()):
-        names = trainer.get_model_names()
-        raise ValueError(f"{path!r} holds the models {sorted(state['models'])}, not {sorted(names)}")
-    for name, weights in state["models"].items():
-        trainer.load_resume_state_dict(name, weights)
-    _restore(trainer.optims, state["optimizers"])
-    _restore(trainer.scheds, state["schedulers"])
-    _restore({"scaler": getattr(trainer, "scaler", None)}, {"scaler": state.get("scaler")})
-    trainer.best_result = state["best_result"]
-    trainer.load_extra_state(state["extra"])
-    set_rng_state(state["rng"])
+    try:
+        if set(state["models"]) != set(trainer.get_model_names()):
+            names = trainer.get_model_names()
+            raise ValueError(f"{path!r} holds the models {sorted(state['models'])}, not {sorted(names)}")
+        for name, weights in state["models"].items():
+            trainer.load_resume_state_dict(name, weights)
+        _restore(trainer.optims, state["optimizers"])
+        _restore(trainer.scheds, state["schedulers"])
+        _restore({"scaler": getattr(trainer, "scaler", None)}, {"scaler": state.get("scaler")})
+        trainer.best_result = state["best_result"]
+        trainer.load_extra_state(state["extra"])
+        set_rng_state(state["rng"])
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
+        raise ValueError(f"{path!r} is damaged ({error!r}): delete the run and start it again") from error
     return state["epoch"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from yacs.config import CfgNode
+from dassl.config import CfgNode
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from yacs.config import CfgNode
-
-from dassl.config import Options, changed_settings, complete, relevant_settings
+from dassl.config import CfgNode, Options, changed_settings, check_settings, complete, relevant_settings
 from dassl.data import DataManager
 from dassl.data.datasets import options_of_datasets
 from dassl.engine import resume
@@ -23,7 +21,7 @@ from dassl.engine.testing import Tester
 from dassl.evaluation import build_evaluator
 from dassl.modeling import SimpleNet
 from dassl.optim import build_lr_scheduler, build_optimizer
-from dassl.utils import check_availability, load_pretrained_weights
+from dassl.utils import load_pretrained_weights
 from dassl.utils.processes import world_size
 
 logger = logging.getLogger(__name__)
@@ -45,7 +43,8 @@ class SimpleTrainer(Tester):
     def __init__(self, cfg: CfgNode, data_manager: Any = None) -> None:
         super().__init__()
         complete(cfg)
-        _check_common_settings(cfg)
+        check_settings(cfg)
+        curve_logger(cfg)
         self._check_processes()
         self.check_cfg(cfg)
         self.runtime = find_runtime(cfg.USE_CUDA)
@@ -136,8 +135,6 @@ class SimpleTrainer(Tester):
 
     def train(self) -> None:  # type: ignore[override]
         """Train from where the last run stopped, or from the start."""
-        if self.max_epoch < 1:
-            raise ValueError(f"OPTIM.MAX_EPOCH must be at least 1 to train, got {self.max_epoch}")
         if self.test_finished_run(self.cfg.RESUME or self.output_dir):
             return
         super().train(self.start_epoch, self.max_epoch)
@@ -162,6 +159,7 @@ class SimpleTrainer(Tester):
             "%s holds a finished run on the %s classes: nothing is trained, it is tested on the %s classes",
             directory, classes, self.cfg.DATASET.SUBSAMPLE_CLASSES,
         )  # fmt: skip
+        self.at_start()
         self.load_model(directory, None if self.cfg.TEST.FINAL_MODEL == "best_val" else self.max_epoch)
         if not self.cfg.TEST.NO_TEST:
             self.test()
@@ -184,7 +182,8 @@ class SimpleTrainer(Tester):
         self.prepare()
         directory = self.cfg.RESUME or self.output_dir
         self.start_epoch = self.epochs_trained = self.resume_model_if_exist(directory)
-        if self.start_epoch:
+        self.resumed = bool(self.start_epoch) or os.path.exists(resume.resume_path(directory))
+        if self.resumed:
             logger.info("Resuming %s after epoch %d of %d", directory, self.start_epoch, self.max_epoch)
         elif self.cfg.RESUME:
             raise FileNotFoundError(f"RESUME {directory!r} holds no run to resume")
@@ -235,10 +234,11 @@ class SimpleTrainer(Tester):
         }
         return {**origin, "selected_on": self.selects_on} if self.selects_on else origin
 
-    def save_resume_point(self) -> None:
+    def save_resume_point(self, epochs: int | None = None) -> None:
+        behind = self.epoch + 1 if epochs is None else epochs
         for name in self.get_model_names():
             check_same(self.resume_state_dict(name))
-        by_main(lambda: resume.save_resume_file(self, self.cfg, self.output_dir, self.epoch + 1))
+        by_main(lambda: resume.save_resume_file(self, self.cfg, self.output_dir, behind))
 
     def remove_resume_point(self) -> None:
         by_main(lambda: resume.remove_resume_file(self.output_dir))
@@ -266,12 +266,3 @@ class SimpleTrainer(Tester):
         """Refuse a checkpoint of a run with other settings, where it says so."""
         if "settings" in checkpoint:
             resume.check_settings(checkpoint, self.cfg, self.known_options(), path)
-
-
-def _check_common_settings(cfg: CfgNode) -> None:
-    check_availability(cfg.TEST.SPLIT, ["test", "val"])
-    check_availability(cfg.TEST.FINAL_MODEL, ["last_step", "best_val"])
-    check_availability(cfg.TRAIN.COUNT_ITER, ["train_x", "train_u", "smaller_one"])
-    if cfg.TRAIN.PRINT_FREQ < 1:
-        raise ValueError(f"TRAIN.PRINT_FREQ must be at least 1, got {cfg.TRAIN.PRINT_FREQ}")
-    curve_logger(cfg)

@@ -8,18 +8,29 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from yacs.config import CfgNode
 
-from dassl.config import Options
+from dassl.config import CfgNode, Options
 from dassl.engine.base import TrainerBase
 from dassl.engine.processes import by_main, in_turn
 from dassl.engine.report import LogitRecorder, append_result
 from dassl.engine.runtime import Runtime
 from dassl.utils import progress
+from dassl.utils.interrupt import check_interrupt
 
 logger = logging.getLogger(__name__)
 
 Step = tuple[Sequence[str], torch.Tensor, torch.Tensor]  # B paths, logits [B, C] and labels [B]
+
+
+def check_logits(logits: torch.Tensor, impaths: Sequence[str]) -> None:
+    """Raise a ``FloatingPointError`` that names the first image whose logits [B, C] hold a NaN."""
+    if (broken := logits.isnan().flatten(1).any(dim=1)).any():
+        first = int(broken.nonzero()[0])
+        raise FloatingPointError(
+            f"the logits of {impaths[first] if len(impaths) > first else 'an image'} are NaN, and nothing is "
+            "written: the prompts are broken, or fp16 and amp overflow. Remedies: another --load-epoch, "
+            "fp32 as the trainer's PREC, or training again with a lower OPTIM.LR"
+        )
 
 
 class Tester(TrainerBase):
@@ -34,6 +45,7 @@ class Tester(TrainerBase):
     val_loader: Any
     test_loader: Any
     lab2cname: dict[int, str]
+    resumed = False  # whether this run goes on with one that was interrupted
 
     @torch.no_grad()
     def test(self, split: str | None = None) -> float:
@@ -60,7 +72,9 @@ class Tester(TrainerBase):
         batches = self.test_batches(loader)
         with progress(f"Evaluating {split}", len(batches)) as bar:
             for impaths, logits, labels in self.test_steps(batches):
+                check_interrupt()
                 if self.runtime.is_main:
+                    check_logits(logits, impaths)
                     self.evaluator.process(logits, labels)
                     if recorder is not None:
                         recorder.add(impaths, labels, logits)
@@ -80,7 +94,7 @@ class Tester(TrainerBase):
         reliability = getattr(self.evaluator, "reliability", None)  # other people's evaluators have none
         append_result(
             self.cfg, self.known_options(), dataset, split, self.epochs_trained, results,
-            self.result_origin(split), reliability() if reliability else None,
+            self.result_origin(split), reliability() if reliability else None, self.resumed,
         )  # fmt: skip
         return results
 

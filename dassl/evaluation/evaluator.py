@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from yacs.config import CfgNode
 
+from dassl.config import CfgNode
 from dassl.evaluation.build import EVALUATOR_REGISTRY
 from dassl.metrics import Bin, bins_of, calibration_error, macro_accuracy, macro_f1
 from dassl.utils import atomic_path

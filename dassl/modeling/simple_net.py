@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from yacs.config import CfgNode
 
+from dassl.config import CfgNode
 from dassl.modeling.backbone import build_backbone
 from dassl.modeling.head import build_head
 

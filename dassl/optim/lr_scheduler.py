@@ -8,16 +8,15 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, StepLR
-from yacs.config import CfgNode
 
-from dassl.config import complete
+from dassl.config import CfgNode, complete
+from dassl.config.allowed import SCHEDULERS, WARMUPS
 from dassl.utils.checkpoint import allow_in_checkpoints
 from dassl.utils.registry import check_availability
 
 logger = logging.getLogger(__name__)
 
-AVAI_SCHEDS = ["single_step", "multi_step", "cosine"]
-AVAI_WARMUPS = ["linear", "constant"]
+AVAI_SCHEDS, AVAI_WARMUPS = list(SCHEDULERS), list(WARMUPS)
 
 
 class _BaseWarmupScheduler(LRScheduler):

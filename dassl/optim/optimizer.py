@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from yacs.config import CfgNode
 
-from dassl.config import complete
+from dassl.config import CfgNode, complete
+from dassl.config.allowed import OPTIMISERS
 from dassl.optim.radam import RAdam
 from dassl.utils.names import plain_name
 from dassl.utils.registry import check_availability
 
 logger = logging.getLogger(__name__)
 
-AVAI_OPTIMS = ["sgd", "adam", "amsgrad", "adamw", "radam", "rmsprop"]
+AVAI_OPTIMS = list(OPTIMISERS)
 
 
 def build_optimizer(

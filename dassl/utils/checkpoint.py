@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -76,7 +77,49 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
         raise ValueError(f"Checkpoint {fpath!r} is damaged or not a checkpoint ({size:,} bytes)") from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f"Checkpoint {fpath!r} holds a {type(checkpoint).__name__}, not a dict")
+    if wrong := [key for key, fits in _ENTRIES.items() if key in checkpoint and not fits(checkpoint[key])]:
+        raise ValueError(f"Checkpoint {fpath!r} is damaged or not a checkpoint: its {wrong[0]} is unusable")
     return checkpoint
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and (_is_plain_tensor(part) or not isinstance(part, torch.Tensor))
+        for key, part in value.items()
+    )
+
+
+def _is_plain_tensor(value: Any) -> bool:
+    """Whether it is a tensor with all its numbers, real ones, in memory: not sparse, quantized or meta."""
+    return isinstance(value, torch.Tensor) and not (
+        value.layout != torch.strided or value.is_meta or value.is_quantized or value.is_complex()
+    )
+
+
+def _are_settings(value: Any) -> bool:
+    try:
+        for text in value.values():
+            json.loads(text)
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        return False
+    return all(isinstance(key, str) for key in value)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
+# What the entries of a checkpoint must be that is read here; others are not looked at.
+_ENTRIES: dict[str, Callable[[Any], bool]] = {
+    "state_dict": _is_state,
+    "epoch": lambda value: isinstance(value, int) and value >= 0,
+    "settings": _are_settings,
+    "changed_settings": _are_names,
+    "classnames": _are_names,
+    "trainer": lambda value: isinstance(value, str),
+    "dataset": lambda value: isinstance(value, str),
+    "selected_on": lambda value: isinstance(value, str),
+}
 
 
 def save_checkpoint(

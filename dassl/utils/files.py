@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -16,8 +17,10 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-# Phones take photos of 108 megapixels; from twice Pillow's limit on, reading is refused.
+# `MOST_PIXELS` is our limit, and lies below the one from which Pillow refuses by itself.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")  # as `atomic_path` names them
 
 
 def mkdir_if_missing(dirname: str) -> None:
@@ -66,6 +69,10 @@ def write_text(text: str, fpath: str) -> None:
         file.write(text)
 
 
+# Of an image: phones take photos of 108 megapixels; more than a third of a gigabyte is decoded for none.
+MOST_PIXELS = 120_000_000
+
+
 def read_image(path: str, upright: bool = False) -> Image.Image:
     """Decode an image to RGB.
 
@@ -74,19 +81,19 @@ def read_image(path: str, upright: bool = False) -> Image.Image:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not a readable image.
+        ValueError: the file is not a readable image, or has more than `MOST_PIXELS`.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"Image {path!r} is no regular file: remove it")
     try:
         with Image.open(path) as img:
+            if img.width * img.height > MOST_PIXELS:
+                size = f"{img.width:,} x {img.height:,}"
+                raise ValueError(f"{size} pixels are more than {MOST_PIXELS:,}; save it smaller")
             return (ImageOps.exif_transpose(img) if upright else img).convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"No image file at {path!r}") from None
-    except Image.DecompressionBombError as error:
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise ValueError(
-            f"Image {path!r} cannot be read: it has more than {most:.0f} megapixels; save it smaller"
-        ) from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"Image {path!r} cannot be read: {error}") from error
 
 
@@ -115,6 +122,13 @@ def atomic_path(fpath: str) -> Iterator[str]:
         if failure is not None:
             raise failure from error
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of `atomic_path` in a folder and those in it, whose writers were killed."""
+    for path in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _flush(path: str) -> None:

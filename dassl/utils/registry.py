@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that are most like ``name``, at most three."""
+    by_lower = {k.lower(): k for k in sorted(known)}
+    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3)]
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The end of an error message about an unknown name: the nearest known ones, or all of them."""
     known = sorted(known)
-    by_lower = {k.lower(): k for k in known}
-    near = [by_lower[m] for m in difflib.get_close_matches(str(name).lower(), by_lower, n=3)]
-    if near:
+    if near := nearest(str(name), known):
         return f". Did you mean {' or '.join(map(repr, near))}?"
     return f". Known: {', '.join(known) if known else 'none'}"
 
@@ -59,8 +63,8 @@ class Registry:
         """Let `get` give ``make(X)`` for the name of any X with ``suffix`` behind it, where nobody has it."""
         self._derived[suffix] = make
 
-    def get(self, name: str) -> Any:
-        """The object registered as ``name``.
+    def get(self, name: str, setting: str = "") -> Any:
+        """The object registered as ``name``, which ``setting`` says.
 
         Raises:
             ValueError: there is none; the message lists the nearest or all known names.
@@ -69,7 +73,8 @@ class Registry:
             if name not in self._objects and name.removesuffix(suffix) in self._objects:
                 return make(self._objects[name.removesuffix(suffix)])
         if name not in self._objects:
-            message = f"{name!r} is not registered in the {self._name} registry"
+            said = f"{setting}: " if setting else ""
+            message = f"{said}{name!r} is not registered in the {self._name} registry"
             raise ValueError(message + suggestion(name, self._objects))
         return self._objects[name]
 

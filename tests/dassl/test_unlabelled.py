@@ -138,7 +138,7 @@ def test_settings_of_the_unlabelled_loader(images: Path, tmp_path: Path) -> None
 
 
 def test_wrong_settings(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match=r"'train_y' is not available. Did you mean 'train_\w'"):
+    with pytest.raises(ValueError, match=r"COUNT_ITER is 'train_y'; it must be .* Did you mean 'train_\w'"):
         trainer(tmp_path, images, "TRAIN.COUNT_ITER", "train_y")
     with pytest.raises(ValueError, match="'resnet18' is not registered in the BACKBONE registry"):
         trainer(tmp_path, images, "MODEL.BACKBONE.NAME", "resnet18")

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from yacs.config import CfgNode as CN
 
 import clip
 from clip import CLIP
+from dassl.config import CfgNode as CN
 from dassl.engine.checkpoint import find_checkpoint
 from dassl.utils import load_checkpoint
 from trainers.core.known_clip import KnownCLIP
@@ -39,6 +39,8 @@ def load_clip(cfg: CN) -> CLIP:
         model = clip.load(options.PATH or options.NAME, **declared(options.ACTIVATION, options.HEAD_WIDTH))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"MODEL.BACKBONE.PATH: {error}" if options.PATH else str(error)) from error
+    except ValueError as error:
+        raise ValueError(f"MODEL.BACKBONE: {error}") from error
     resolution = model.arch.image_resolution
     if tuple(cfg.INPUT.SIZE) != (resolution, resolution):
         raise ValueError(
@@ -107,7 +109,7 @@ def check_method(checkpoint: Mapping[str, Any], method: str, path: str) -> None:
         raise ValueError(f"{path!r} holds prompts of {written_by}, but those of {method} are needed")
 
 
-def take_prompts(source: Mapping[str, Tensor], learner: PromptLearner) -> None:
+def take_prompts(source: Mapping[str, Any], learner: PromptLearner) -> None:
     """Copy a checkpoint's tensors into those that ``learner`` stores; frozen ones of it are ignored.
 
     Raises:
@@ -115,11 +117,14 @@ def take_prompts(source: Mapping[str, Tensor], learner: PromptLearner) -> None:
     """
     target = learner.stored_tensors()
     problems = [f"{key} is missing" for key in target if key not in source]
-    problems += [
-        f"{key} has shape {tuple(source[key].shape)}, expected {tuple(tensor.shape)}"
-        for key, tensor in target.items()
-        if key in source and source[key].shape != tensor.shape
-    ]
+    for key, tensor in target.items():
+        value = source.get(key, tensor)
+        if not isinstance(value, Tensor):
+            problems.append(f"{key} is no tensor")
+        elif value.shape != tensor.shape:
+            problems.append(f"{key} has shape {tuple(value.shape)}, expected {tuple(tensor.shape)}")
+        elif not value.isfinite().all():
+            problems.append(f"{key} holds NaN or infinite numbers: take another epoch, or train again")
     known = re.compile(f"{_FROZEN_KEYS.pattern}|{learner.LEFTOVERS}") if learner.LEFTOVERS else _FROZEN_KEYS
     foreign = [key for key in source if key not in target and not known.match(key)]
     problems += [f"{key} is of another method or setting" for key in foreign]

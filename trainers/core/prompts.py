@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from clip import CLIP, Deep, tokenize
 from dassl.utils import plain_name
 
+MOST_TOKENS, MOST_BLOCKS = 1024, 1000  # of a prompt and of a tower, far more than there are
+
 
 class TextPrompts(NamedTuple):
     """Input of the text tower, cut to the longest prompt."""
@@ -97,7 +99,13 @@ class ContextPrompts(nn.Module):
         super().__init__()
         names = [name.replace("_", " ") for name in classnames]
         texts = [f"{context} {template.replace('{}', name)}".lstrip() for name in names]
-        tokens = tokenize(texts, clip.arch.context_length)
+        try:
+            tokens = tokenize(texts, clip.arch.context_length)
+        except ValueError as error:
+            longest = max(names, key=len)
+            raise ValueError(
+                f"{error}: a class name such as {longest[:80]!r}, CTX_INIT or N_CTX is too long"
+            ) from error
         self.eot = tokens.argmax(dim=1)  # [C], on the CPU: reading it never waits for the device
         self.length = length
         with torch.no_grad():

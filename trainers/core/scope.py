@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from yacs.config import CfgNode as CN
 
+from dassl.config import CfgNode as CN
 from dassl.data.datasets import chosen_subset, subset_labels
 
 

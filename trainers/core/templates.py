@@ -11,9 +11,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from yacs.config import CfgNode as CN
 
 from clip import CLIP, tokenize
+from dassl.config import CfgNode as CN
 
 # The seven of OpenAI's 80 ImageNet templates that alone do as well as all together.
 SELECTED_TEMPLATES = (
@@ -94,15 +94,6 @@ ENSEMBLE_TEMPLATES = (
 def template_of(cfg: CN, dataset: Any) -> str:
     """The prompt template of a run: ``DATASET.TEMPLATE``, else that of the data set itself."""
     return cfg.DATASET.TEMPLATE or dataset.template
-
-
-def check_template(template: str, setting: str = "DATASET.TEMPLATE") -> None:
-    """Raise ValueError unless ``template`` (of ``setting``) has one place for the class name."""
-    if template.count("{}") != 1:
-        raise ValueError(
-            f"{setting} is {template!r}; it must hold {{}} once, where the class name goes, "
-            'as in "a photo of a {}."'
-        )
 
 
 @torch.no_grad()

@@ -9,20 +9,21 @@ Shape legend: B images, C classes, L of them that a mini-batch needs, E width of
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from yacs.config import CfgNode as CN
 
 import clip
 from clip import CLIP
+from dassl.config import CfgNode as CN
+from dassl.config.rules import one_of, text
 from dassl.engine.models import Names
 from dassl.engine.processes import backward
-from dassl.engine.runtime import check_precision, supported_precision
+from dassl.engine.runtime import PRECISIONS, supported_precision
 from dassl.evaluation import build_evaluator
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
@@ -55,6 +56,7 @@ class PromptTrainer(CLIPTrainer):
     """
 
     NODE: str
+    ALLOWED = {"PREC": one_of(*PRECISIONS), "CTX_INIT": text()}
     MODEL_NAME = "prompt_learner"
     DPC_WEIGHT_BASE = 0.2
 
@@ -98,18 +100,11 @@ class PromptTrainer(CLIPTrainer):
 
     def check_cfg(self, cfg: CN) -> None:
         super().check_cfg(cfg)
-        check_precision(f"TRAINER.{self.NODE}.PREC", cfg.TRAINER[self.NODE].PREC)
         if cfg.DATALOADER.K_TRANSFORMS > 1:
             raise ValueError(
                 f"DATALOADER.K_TRANSFORMS is {cfg.DATALOADER.K_TRANSFORMS}, but a step takes one view of an "
                 "image: set it to 1 (more epochs show more views)"
             )
-
-    def check_positive(self, cfg: CN, *options: str) -> None:
-        """Raise ValueError unless these options of the method are 1 or more."""
-        for option in options:
-            if (value := cfg.TRAINER[self.NODE][option]) < 1:
-                raise ValueError(f"TRAINER.{self.NODE}.{option} is {value}; it must be at least 1")
 
     def build_model(self) -> None:
         cfg = self.cfg
@@ -179,7 +174,7 @@ class PromptTrainer(CLIPTrainer):
     def model_backward(self, loss: Tensor) -> None:
         self.detect_anomaly(loss)
         scaled = loss if self.scaler is None else self.scaler.scale(loss)
-        backward(scaled, [tensor for group in self._groups() for tensor in group["params"]])
+        backward(scaled, self.tuned_tensors())
 
     def model_zero_grad(self, names: Names = None) -> None:
         for optim in self._moving():
@@ -193,6 +188,10 @@ class PromptTrainer(CLIPTrainer):
                 self.scaler.step(optim)
         if self.scaler is not None:
             self.scaler.update()
+
+    def tuned_tensors(self) -> Iterator[Tensor]:
+        for group in self._groups():
+            yield from group["params"]
 
     def _moving(self) -> list[Optimizer]:
         return [self.optim, *self.companions]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from yacs.config import CfgNode as CN
 
+from dassl.config import CfgNode as CN
+from dassl.config.rules import one_of
 from dassl.data import DataManager
 from dassl.engine import TRAINER_REGISTRY
 from trainers.core import PromptTrainer, Scope, View
@@ -44,10 +45,7 @@ class PromptKD_DPC(DPC, PromptKD):
 
     OPTIONS = {"DPC": CN({"QUERY": "teacher"})}  # who ranks hard negatives: the frozen teacher or student
 
-    def check_cfg(self, cfg: CN) -> None:
-        super().check_cfg(cfg)
-        if (query := cfg.TRAINER.DPC.QUERY) not in ("teacher", "student"):
-            raise ValueError(f"TRAINER.DPC.QUERY is {query!r}; it must be 'teacher' or 'student'")
+    ALLOWED = {"QUERY": one_of("teacher", "student")}
 
     @property
     def reading(self) -> Reading:

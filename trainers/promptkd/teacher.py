@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
-from yacs.config import CfgNode as CN
 
 from clip import CLIP
+from dassl.config import CfgNode as CN
 from trainers.core import PromptedCLIP
 from trainers.core.door import FINAL, find_prompts, read_prompts, take_prompts
 from trainers.core.known_clip import KnownCLIP

@@ -11,16 +11,19 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from yacs.config import CfgNode as CN
 
 import clip
 from clip import CLIP
+from dassl.config import CfgNode as CN
+from dassl.config.allowed import ACTIVATIONS
+from dassl.config.rules import above, existing_file, number, one_of, text, whole
 from dassl.data import DataManager
 from dassl.data.datasets import Datum
 from dassl.data.transforms import is_fixed
 from dassl.engine import TRAINER_REGISTRY
 from trainers.core import PromptedCLIP, PromptLearner, PromptTrainer, Scope, View
 from trainers.core.door import declared
+from trainers.core.prompts import MOST_TOKENS
 from trainers.promptkd.learner import StudentLearner
 from trainers.promptkd.model import DistilledCLIP
 from trainers.promptkd.teacher import MODEL_NAME, TeacherPrompts, find_teacher
@@ -61,14 +64,20 @@ class PromptKD(PromptTrainer):
         ),
     }
 
-    def check_cfg(self, cfg: CN) -> None:
-        super().check_cfg(cfg)
-        self.check_positive(cfg, "N_CTX_VISION", "PROMPT_DEPTH_VISION")
-        if cfg.TRAINER.MODAL not in ("base2novel", "cross"):
-            raise ValueError(f"TRAINER.MODAL is {cfg.TRAINER.MODAL!r}; it must be 'base2novel' or 'cross'")
-        options = cfg.TRAINER.PROMPTKD
-        if options.TEMPERATURE <= 0:
-            raise ValueError(f"TRAINER.PROMPTKD.TEMPERATURE is {options.TEMPERATURE}; it must be above 0")
+    ALLOWED = {
+        "MODAL": one_of("base2novel", "cross"),
+        "N_CTX_VISION": whole(1, MOST_TOKENS),
+        "N_CTX_TEXT": whole(1, MOST_TOKENS),
+        "PROMPT_DEPTH_VISION": whole(1),
+        "PROMPT_DEPTH_TEXT": whole(1),
+        "TEMPERATURE": above(0),
+        "KD_WEIGHT": number(0),
+        "TEACHER_NAME": text(),
+        "TEACHER_PATH": existing_file(),
+        "TEACHER_ACTIVATION": one_of(*ACTIVATIONS, ""),
+        "TEACHER_HEAD_WIDTH": whole(0, 16384),
+        "TEACHER_DIR": text(),
+    }
 
     def find_inputs(self) -> None:
         super().find_inputs()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 
@@ -79,7 +80,8 @@ class DatasetBase:
         self._num_classes = self.get_num_classes(train_x)
         self._lab2cname, self._classnames = self.get_lab2cname(train_x)
         if len(self._lab2cname) != self._num_classes:
-            absent = sorted(set(range(self._num_classes)) - set(self._lab2cname))
+            known = self._lab2cname
+            absent = list(islice((n for n in range(self._num_classes) if n not in known), 10))
             raise ValueError(f"Data set {type(self).__name__} has no training image with label {absent}")
 
     @property

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from yacs.config import CfgNode
-
+from dassl.config import CfgNode
 from dassl.data.datasets.base_dataset import DatasetBase
 from dassl.utils.registry import Registry
 
@@ -28,7 +27,7 @@ def build_dataset(cfg: CfgNode) -> DatasetBase:
     Raises:
         ValueError: no data set of that name is registered.
     """
-    dataset = DATASET_REGISTRY.get(cfg.DATASET.NAME)
+    dataset = DATASET_REGISTRY.get(cfg.DATASET.NAME, "DATASET.NAME")
     if cfg.VERBOSE:
         logger.info("Loading data set %s", cfg.DATASET.NAME)
     return dataset(cfg)

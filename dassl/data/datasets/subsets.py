@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from yacs.config import CfgNode
-
-SUBSETS = ("all", "base", "new")
+from dassl.config import CfgNode
+from dassl.config.allowed import SUBSETS
 
 
 def subset_labels(subset: str, classes: int) -> range:

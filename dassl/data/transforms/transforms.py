@@ -6,9 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from yacs.config import CfgNode
-
-from dassl.config import complete
+from dassl.config import CfgNode, complete
+from dassl.config.allowed import TRANSFORMS
 from dassl.data.transforms import augment as T
 from dassl.data.transforms import functional as F
 from dassl.data.transforms.autoaugment import CIFAR10Policy, ImageNetPolicy, SVHNPolicy
@@ -20,26 +19,7 @@ __all__ = ["AVAI_CHOICES", "INTERPOLATION_MODES", "build_transform"]
 
 logger = logging.getLogger(__name__)
 
-AVAI_CHOICES = [
-    "random_translation",
-    "random_crop",
-    "random_resized_crop",
-    "random_flip",
-    "colorjitter",
-    "randomgrayscale",
-    "gaussian_blur",
-    "imagenet_policy",
-    "cifar10_policy",
-    "svhn_policy",
-    "randaugment",
-    "randaugment_fixmatch",
-    "randaugment2",
-    "cutout",
-    "normalize",
-    "gaussian_noise",
-    "instance_norm",
-    "center_crop",  # always part of the test transform, never of the train transform
-]
+AVAI_CHOICES = list(TRANSFORMS)
 
 
 def build_transform(

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 
 import datasets
 from clip import CLIP, tokenize
+from dassl.config.rules import template as template_rule
 from dassl.data.datasets import DATASET_REGISTRY
-from trainers.core.templates import check_template
 
 Build = Callable[..., Any]
 PLAIN = "a photo of a {}."
@@ -49,9 +49,10 @@ def test_only_one_is_the_source_of_the_cross_dataset_protocols() -> None:
 
 @pytest.mark.parametrize("template", ["a photo", "{} and {}", ""])
 def test_a_template_has_one_place_for_the_name(template: str) -> None:
-    check_template(PLAIN)
-    with pytest.raises(ValueError, match=r"DATASET\.TEMPLATE is .*it must hold \{\} once"):
-        check_template(template)
+    rule = template_rule()
+    assert rule.problem("DATASET.TEMPLATE", PLAIN) == ""
+    problem = rule.problem("DATASET.TEMPLATE", template)
+    assert problem.startswith(f"DATASET.TEMPLATE is {template!r}; it must be text that holds {{}} once")
 
 
 @pytest.mark.parametrize("method", ["ZeroshotCLIP", "ZeroshotCLIP2", "KgCoOp", "CoOp"])

@@ -185,9 +185,9 @@ def test_kept_features_are_not_those_of_other_trainers(build: Build, trained: An
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("WEIGHT", "1.2", r"TRAINER\.DEPT\.WEIGHT is 1\.2; set it in \[0, 1\]"),
-        ("WEIGHT", "-0.1", r"TRAINER\.DEPT\.WEIGHT is -0\.1; set it in \[0, 1\]"),
-        ("LR_FACTOR", "0.0", r"TRAINER\.DEPT\.LR_FACTOR is 0\.0; set it above 0"),
+        ("WEIGHT", "1.2", r"TRAINER\.DEPT\.WEIGHT is 1\.2; it must be a number in \[0, 1\]"),
+        ("WEIGHT", "-0.1", r"TRAINER\.DEPT\.WEIGHT is -0\.1; it must be a number in \[0, 1\]"),
+        ("LR_FACTOR", "0.0", r"TRAINER\.DEPT\.LR_FACTOR is 0\.0; it must be a number above 0"),
     ],
 )
 def test_a_wrong_value_is_refused(build: Build, option: str, value: str, message: str) -> None:

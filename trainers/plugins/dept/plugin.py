@@ -14,9 +14,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from yacs.config import CfgNode as CN
 
 from clip import CLIP
+from dassl.config import CfgNode as CN
+from dassl.config.rules import above, number
 from dassl.optim import build_optimizer
 from trainers.core import PromptLearner, PromptTrainer, TunedOn, View
 from trainers.core.model import unit
@@ -43,6 +44,7 @@ class DePT(PromptTrainer):
             }
         )
     }
+    ALLOWED = {"WEIGHT": number(0, 1), "LR_FACTOR": above(0)}
     KEY_PREFIX = ""  # of the learner's own keys: the original stores the whole model
     head_fits = False  # whether the head was tuned on this run's classes
 
@@ -58,14 +60,6 @@ class DePT(PromptTrainer):
         alone = behind.MODEL_NAME == PromptTrainer.MODEL_NAME
         cls.MODEL_NAME = "PromptLearner" if alone else behind.MODEL_NAME
         cls.KEY_PREFIX = "prompt_learner." if alone else ""
-
-    def check_cfg(self, cfg: CN) -> None:
-        super().check_cfg(cfg)
-        options = cfg.TRAINER.DEPT
-        if not 0 <= options.WEIGHT <= 1:
-            raise ValueError(f"TRAINER.DEPT.WEIGHT is {options.WEIGHT}; set it in [0, 1], such as 0.7")
-        if options.LR_FACTOR <= 0:
-            raise ValueError(f"TRAINER.DEPT.LR_FACTOR is {options.LR_FACTOR}; set it above 0, 1 for OPTIM.LR")
 
     # -- a head, and its learning rate -------------------------------------------------------------------
 

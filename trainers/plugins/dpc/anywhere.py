@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from yacs.config import CfgNode as CN
 
+from dassl.config import CfgNode as CN
 from dassl.config import extend_defaults
 from dassl.data.datasets import Datum
 from dassl.engine import TRAINER_REGISTRY, TrainerX

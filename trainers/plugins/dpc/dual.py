@@ -19,7 +19,7 @@ from dassl.data.datasets import Datum
 from dassl.engine import TrainerX
 from trainers.plugins.dpc.adaptive import AUTO, choose_shares, summary, validation_images
 from trainers.plugins.dpc.batches import Negatives, Ranking
-from trainers.plugins.dpc.options import OPTIONS
+from trainers.plugins.dpc.options import ALLOWED, OPTIONS
 from trainers.plugins.dpc.pool import by_class, is_library, read_library
 from trainers.plugins.dpc.readings import READINGS, Reading
 from trainers.plugins.dpc.weighting import DualPrompts, Rule
@@ -37,6 +37,7 @@ class DualTrainer(TrainerX):
     """
 
     OPTIONS = {"DPC": OPTIONS}
+    ALLOWED = ALLOWED
 
     _shares: Mapping[str, float] | None = None  # of P' on base classes, where they were chosen
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
 
-from yacs.config import CfgNode as CN
-
+from dassl.config import CfgNode as CN
 from dassl.config import allow_words
+from dassl.config.rules import Rule, is_line, number, one_of, text, whole
 from trainers.plugins.dpc.adaptive import AUTO, GROUPINGS
 from trainers.plugins.dpc.pool import is_library
 from trainers.plugins.dpc.readings import READINGS
@@ -37,31 +36,35 @@ OPTIONS = CN(
 allow_words(f"{_NODE}.WEIGHT_BASE", AUTO)
 
 
+_POOLS = one_of("auto", "fewshot", "train")
+ALLOWED = {
+    "VARIANT": Rule(lambda v: v in READINGS, f"one of {', '.join(READINGS)}", tuple(READINGS)),
+    "BACKBONE_DIR": text(),
+    "BACKBONE_EPOCH": whole(-1).either("None", None),
+    "WEIGHT_BASE": number(0, 1, "w_b in (0, 1]").either(
+        f"0 to evaluate P, {AUTO}, or None for the learner's own", None, AUTO
+    ),
+    "AUTO_GROUPS": one_of(*GROUPINGS),
+    "WEIGHT_NEW": number(0, 1, "w_n in [0, 1]"),
+    "TOPK": whole(2),  # K counts the true class
+    "NEGATIVE_POOL": Rule(
+        lambda v: _POOLS.allows(v) or (is_line(v) and is_library(v)),
+        f"{_POOLS.words}, or a .json file of images",
+        _POOLS.names,
+    ),
+}
+
+
 def check_options(options: CN, backbone: str) -> None:
     """Raise ValueError unless ``options`` (``cfg.TRAINER.DPC``) make sense; ``backbone`` is what tunes P."""
-    _check_choice("VARIANT", options.VARIANT, READINGS)
-    if not is_library(options.NEGATIVE_POOL):
-        _check_choice("NEGATIVE_POOL", options.NEGATIVE_POOL, ("auto", "fewshot", "train"))
-    _check_choice("AUTO_GROUPS", options.AUTO_GROUPS, GROUPINGS)
-    value = options.WEIGHT_BASE
-    if isinstance(value, str) and value != AUTO:
-        raise ValueError(f"{_NODE}.WEIGHT_BASE is {value!r}; w_b must be a number or {AUTO}")
-    if isinstance(value, int | float) and not 0 <= value <= 1:
-        raise ValueError(f"{_NODE}.WEIGHT_BASE is {value}; w_b must be in (0, 1], or 0 to evaluate P")
-    if not 0 <= options.WEIGHT_NEW <= 1:
-        raise ValueError(f"{_NODE}.WEIGHT_NEW is {options.WEIGHT_NEW}; w_n must be in [0, 1]")
-    if options.TOPK < 2:
-        raise ValueError(f"{_NODE}.TOPK is {options.TOPK}; K counts the true class, so it must be at least 2")
+    for name, rule in ALLOWED.items():
+        if problem := rule.problem(f"{_NODE}.{name}", options[name]):
+            raise ValueError(problem)
     if not options.BACKBONE_DIR:
         raise ValueError(
             f"{_NODE}.BACKBONE_DIR is empty: DPC continues from tuned prompts. "
             f"Train {backbone} first and give its output folder."
         )
-
-
-def _check_choice(option: str, value: str, choices: Collection[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{_NODE}.{option} is {value!r}; it must be one of {', '.join(choices)}")
 
 
 def warn_of_idle_options(options: CN, backbone: str, has_own_losses: bool) -> None:

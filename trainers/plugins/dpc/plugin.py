@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from yacs.config import CfgNode as CN
 
 from clip import CLIP
+from dassl.config import CfgNode as CN
 from trainers.core import PromptLearner, PromptTrainer, TunedOn, View
 from trainers.core.door import find_prompts, read_prompts, take_prompts
 from trainers.plugins.dpc.batches import Ranking

@@ -152,7 +152,7 @@ def test_what_cannot_be_chosen_is_said(dpc: Make, tmp_path: Path, caplog: pytest
     trainer.dm.dataset._val = []
     with pytest.raises(ValueError, match=r"TRAINER\.DPC\.WEIGHT_BASE is auto: EuroSAT has no validation"):
         trainer.train()
-    with pytest.raises(ValueError, match=r"WEIGHT_BASE is 'best'; w_b must be a number or auto"):
+    with pytest.raises(ValueError, match=r"WEIGHT_BASE is 'best'; it must be w_b in .* auto, or None"):
         dpc("CoOp", "TRAINER.DPC.WEIGHT_BASE", "best", output="x")
     with pytest.raises(ValueError, match=r"AUTO_GROUPS is 'all'; it must be one of one, tower, tensor"):
         dpc("CoOp", *AUTO, "TRAINER.DPC.AUTO_GROUPS", "all", output="x")
