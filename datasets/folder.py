@@ -274,18 +274,10 @@ def _endings() -> set[str]:
     return {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
 
 
-def _files_below(folder: Path) -> Iterator[str]:
-    """The files that are not hidden."""
-    for place, _, files in os.walk(folder, followlinks=True):
-        for file in files:
-            if not file.startswith("."):
-                yield os.path.join(place, file)
-
-
 def passed_over(folder: Path) -> list[str]:
     """A note on the files in the folders that are not called like images."""
-    endings = _endings()
-    files = (file for name in subfolders(folder) if name not in _OURS for file in _files_below(folder / name))
+    endings, seen = _endings(), set[str]()
+    files = (file for name in subfolders(folder) if name not in _OURS for file in _files(folder / name, seen))
     others = Counter(os.path.splitext(file)[1].lower() for file in files)
     left = {ending or "no ending": count for ending, count in others.items() if ending not in endings}
     if not left:

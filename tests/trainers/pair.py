@@ -33,9 +33,10 @@ def stop_after_an_epoch(cfg: Any) -> None:
     trainer = trainer_of(cfg)
     save = trainer.save_resume_point
 
-    def save_and_stop() -> None:
-        save()
-        raise Stopped
+    def save_and_stop(epochs: int | None = None) -> None:
+        save(epochs)
+        if epochs is None:  # behind an epoch, not before the first
+            raise Stopped
 
     trainer.save_resume_point = save_and_stop
     with pytest.raises(Stopped):
