@@ -89,7 +89,7 @@ def any_trainer_of(
     cfg.defrost()
     if "DPC" in cfg.TRAINER and cfg.TRAINER.DPC.WEIGHT_BASE == AUTO:
         cfg.TRAINER.DPC.WEIGHT_BASE = None  # the weights are ours here, whatever was chosen
-    cfg.merge_from_list(["DATASET.ROOT", root, "DATASET.SUBSAMPLE_CLASSES", classes, "OUTPUT_DIR", ""])
+    cfg.merge_from_list(["DATASET.ROOT", root, "DATASET.SUBSAMPLE_CLASSES", classes])
     cfg.freeze()
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)(cfg)
     trainer.load_model(str(directory), epoch=epoch)

@@ -20,7 +20,7 @@ from datasets.check import OTHERS, NoImages, unreadable
 from datasets.class_folders import check_folders, subfolders
 from datasets.few_shot import cache_folder, keep_json
 from datasets.folder_names import read_folder_names
-from datasets.own_lists import complete, read_list
+from datasets.own_lists import complete, images_of, read_list
 from datasets.split_file import PARTS, Item, Split, check_images, check_split, first_named, read_split
 from datasets.split_rules import SPLIT_SEED, by_label, split_in_three
 
@@ -71,11 +71,11 @@ class Folder(FewShotBenchmark):
 
     @classmethod
     def image_root(cls, folder: Path) -> Path:
-        return folder if folder.is_dir() else folder.parent
+        return folder if folder.is_dir() else images_of(folder)
 
     @classmethod
     def home(cls, folder: Path) -> Path:
-        return cls.image_root(folder)
+        return folder if folder.is_dir() else folder.parent
 
     @classmethod
     def is_undivided(cls, folder: Path) -> bool:

@@ -23,8 +23,9 @@ def read_list(path: Path) -> Split:
 
     A CSV file has a header and the columns ``path``, ``class`` and, if wanted, ``split`` and ``label``; a
     JSON file is a list of objects with these keys, or has the layout of a split file. Paths are relative to
-    the list. Without labels, classes are numbered in the order of their sorted names; without splits, each
-    class is split at random into 50% train, 20% val and 30% test, the same way each time.
+    the list and stay below it; ``{"images": folder, "rows": [...]}`` names another folder. Without labels,
+    classes are numbered in the order of their sorted names; without splits, each class is split at random
+    into 50% train, 20% val and 30% test, the same way each time.
 
     Raises:
         ValueError: another layout; the line is named.
@@ -39,11 +40,26 @@ def read_list(path: Path) -> Split:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
+    if isinstance(content, dict) and "rows" in content:
+        if not isinstance(content["rows"], list) or not isinstance(content.get("images"), str):
+            raise ValueError(
+                f"{path} must hold rows, a list, and images, the folder that they are relative to"
+            )
+        return _split_rows(enumerate(content["rows"], 1), path)
     if isinstance(content, dict):
         return read_split(path)
     if not isinstance(content, list):
         raise ValueError(f"{path} holds {str(content)[:100]}; a list must be a list of objects with {_FORM}")
     return _split_rows(enumerate(content, 1), path)
+
+
+def images_of(path: Path) -> Path:
+    """The folder that the paths of a list are relative to: its own, unless it names another."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
+        return path.parent / content["images"] if isinstance(content, dict) else path.parent
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return path.parent  # what is wrong with it is said where it is read
 
 
 def complete(split: Split, source: Path) -> Split:
@@ -109,11 +125,12 @@ def _split_rows(rows: Iterable[tuple[int, Any]], path: Path) -> Split:
 def _check_files(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> None:
     """Raise FileNotFoundError where images are not there; names the lines."""
     word = "line" if path.suffix == ".csv" else "entry"
-    named = [(number, path.parent / str(row["path"]).replace("\\", "/")) for number, row in rows]
+    images = images_of(path)
+    named = [(number, images / str(row["path"]).replace("\\", "/")) for number, row in rows]
     if missing := [f"{word} {number}: {file}" for number, file in named if not file.is_file()]:
         raise FileNotFoundError(
             f"{len(missing)} of the images named in {path} are missing:\n{first_named(missing)}\n"
-            f"Paths are relative to {path.parent}: mend the list, or put the images there."
+            f"Paths are relative to {images}: mend the list, or put the images there."
         )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import random
 import sys
 from collections.abc import Sequence
@@ -47,22 +46,18 @@ def readable_split(source: Path) -> tuple[Split, list[str]]:
     return kept, list(broken.values())
 
 
-def as_list(split: Split, images: Path, target: Path) -> list[dict[str, Any]]:
-    """The content of a JSON list at ``target``, with paths relative to it.
+def as_list(split: Split, images: Path) -> dict[str, Any]:
+    """The content of a JSON list of images below ``images``, which it names, wherever it will lie.
 
     Where the validation images are the test images, they are named once, as ``val``.
     """
     parts = {part: items for part, items in split.items() if part != "test" or items != split["val"]}
-    return [
-        {
-            "path": os.path.relpath(images / item.path, target.parent).replace(os.sep, "/"),
-            "class": item.classname,
-            "split": part,
-            "label": item.label,
-        }
+    rows = [
+        {"path": item.path, "class": item.classname, "split": part, "label": item.label}
         for part, items in parts.items()
         for item in items
     ]
+    return {"images": str(images), "rows": rows}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,8 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = args.source.expanduser().absolute()
     try:
         split, reasons = readable_split(source)
-        rows = as_list(split, Folder.image_root(source), args.target.absolute())
-        write_json(rows, str(args.target))
+        content = as_list(split, Folder.image_root(source))
+        write_json(content, str(args.target))
     except (OSError, ValueError) as error:
         log.error("error: %s", error)
         return 1
@@ -87,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.warning("note: %s", remark)
     if reasons:
         log.warning("%d images cannot be read and are left out:\n%s", len(reasons), first_named(reasons))
-    log.info("%s names the %d others", args.target, len(rows))
+    log.info("%s names the %d others", args.target, len(content["rows"]))
     return 0
 
 

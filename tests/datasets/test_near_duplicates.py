@@ -103,7 +103,7 @@ def test_a_kept_split_stays(photos: Path, tmp_path: Path) -> None:
     assert readable.main([str(photos), "--list", str(target)]) == 0
     after = load(target, shots=-1)
     assert [i.impath for i in after.test] == [i.impath for i in before.test[1:]]
-    listed = json.loads(target.read_text())
+    listed = json.loads(target.read_text())["rows"]
     assert sum(row["split"] == "train" for row in listed) == len(before.train_full)
 
 
@@ -112,7 +112,7 @@ def test_images_that_validate_and_test_are_listed_once(photos: Path, tmp_path: P
         shutil.copytree(photos, tmp_path / "parts" / part)
     target = tmp_path / "own.json"
     assert readable.main([str(tmp_path / "parts"), "--list", str(target)]) == 0
-    assert len(json.loads(target.read_text())) == 40
+    assert len(json.loads(target.read_text())["rows"]) == 40
     assert sizes(load(target, shots=-1)) == (20, 20, 20)
 
 

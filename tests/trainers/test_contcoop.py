@@ -204,8 +204,8 @@ def test_dpc_mixes_contexts_where_it_is_asked_to(build: Build, tmp_path: Path, r
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("TRAINER.CONTCOOP.KD_TYPE", "l2"), "KD_TYPE is 'l2'; it must be kl or cos"),
-        (("TRAINER.CONTCOOP.KD_WEIGHT", "-1."), "KD_WEIGHT is -1.0; it must be 0 or more"),
+        (("TRAINER.CONTCOOP.KD_TYPE", "l2"), "KD_TYPE is 'l2'; it must be one of kl, cos"),
+        (("TRAINER.CONTCOOP.KD_WEIGHT", "-1."), "KD_WEIGHT is -1.0; it must be a number, 0 or more"),
         (("TRAINER.COOP.CSC", "True"), "CSC is True, but the context of ContCoOp is one for all"),
     ],
 )

@@ -174,13 +174,13 @@ def test_the_ensemble_is_of_both_kinds_of_prompts(build: Build, share: float) ->
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("MI_WEIGHT", "-0.5", "MI_WEIGHT is -0.5; it must be 0 or more"),
-        ("MIX_WEIGHT", "-1.0", "MIX_WEIGHT is -1.0; it must be 0 or more"),
-        ("MI_TAU", "0.0", "MI_TAU is 0.0; it must be above 0"),
-        ("MIX_ALPHA", "-1.0", "MIX_ALPHA is -1.0; it must be above 0"),
-        ("ENSEMBLE", "1.5", "ENSEMBLE is 1.5; it must be in"),
-        ("CRITIC", "linear", "CRITIC is 'linear'; it must be cosine or bilinear"),
-        ("MIX_MODE", "across", "MIX_MODE is 'across'; it must be between or within"),
+        ("MI_WEIGHT", "-0.5", "MI_WEIGHT is -0.5; it must be a number, 0 or more"),
+        ("MIX_WEIGHT", "-1.0", "MIX_WEIGHT is -1.0; it must be a number, 0 or more"),
+        ("MI_TAU", "0.0", "MI_TAU is 0.0; it must be a number above 0"),
+        ("MIX_ALPHA", "-1.0", "MIX_ALPHA is -1.0; it must be a number above 0"),
+        ("ENSEMBLE", "1.5", "ENSEMBLE is 1.5; it must be a number in"),
+        ("CRITIC", "linear", "CRITIC is 'linear'; it must be one of cosine, bilinear"),
+        ("MIX_MODE", "across", "MIX_MODE is 'across'; it must be one of between, within"),
     ],
 )
 def test_wrong_options_are_named(build: Build, option: str, value: str, message: str) -> None:

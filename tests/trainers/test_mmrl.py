@@ -87,15 +87,19 @@ def test_dpc_mixes_tensors_and_leaves_the_choice_of_features_to_the_task(
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("TASK", "XD", r"TASK is 'XD'; set B2N \(base to new\), FS \(few-shot\) or CD"),
+        ("TASK", "XD", "TASK is 'XD'; it must be one of B2N, FS, CD"),
         ("TASK", "", "TASK is ''; set B2N"),
         ("TRAINER.{0}.REP_LAYERS", "[1, 3]", r"TRAINER.{0}.REP_LAYERS is \[1, 3\]; give layers from 1 to 2"),
         ("TRAINER.{0}.REP_LAYERS", "[2, 1]", r"REP_LAYERS is \[2, 1\]; give layers from 1 on, ascending"),
         ("TRAINER.{0}.REP_LAYERS", "[]", r"REP_LAYERS is \[\]"),
-        ("TRAINER.{0}.ALPHA", "1.5", r"TRAINER.{0}.ALPHA is 1.5; it must be in \[0, 1\]"),
-        ("TRAINER.{0}.N_REP_TOKENS", "0", "N_REP_TOKENS is 0; it must be at least 1"),
-        ("TRAINER.MMRLpp.BETA", "-0.1", r"TRAINER.MMRLpp.BETA is -0.1; it must be in \[0, 1\]"),
-        ("TRAINER.MMRLpp.RES_LORA_DIM", "0", "TRAINER.MMRLpp.RES_LORA_DIM is 0; it must be at least 1"),
+        ("TRAINER.{0}.ALPHA", "1.5", r"TRAINER.{0}.ALPHA is 1.5; it must be a number in \[0, 1\]"),
+        ("TRAINER.{0}.N_REP_TOKENS", "0", "N_REP_TOKENS is 0; it must be a whole number from 1"),
+        ("TRAINER.MMRLpp.BETA", "-0.1", r"TRAINER.MMRLpp.BETA is -0.1; it must be a number in \[0, 1\]"),
+        (
+            "TRAINER.MMRLpp.RES_LORA_DIM",
+            "0",
+            "TRAINER.MMRLpp.RES_LORA_DIM is 0; it must be a whole number from 1",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(build: Build, name: str, key: str, value: str, message: str) -> None:

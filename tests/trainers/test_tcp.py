@@ -48,8 +48,12 @@ def test_class_prompts_take_the_place_of_the_context_before_their_block(
             "2",
             "BLOCK is 2, but this CLIP's text tower has 2 blocks, counted from 0: set",
         ),
-        ("TRAINER.TCP.BLOCK", "-1", "TRAINER.TCP.BLOCK is -1; blocks are counted from 0"),
-        ("TRAINER.TCP.TEMPLATE", "a pet", r"TRAINER.TCP.TEMPLATE is 'a pet'; it must hold \{\} once"),
+        ("TRAINER.TCP.BLOCK", "-1", "TRAINER.TCP.BLOCK is -1; it must be a whole number from 0 on"),
+        (
+            "TRAINER.TCP.TEMPLATE",
+            "a pet",
+            r"TRAINER.TCP.TEMPLATE is 'a pet'; it must be text that holds \{\} once",
+        ),
         ("TRAINER.COOP.CSC", "True", "TRAINER.COOP.CSC is True.*so set False and 'end'"),
         (
             "TRAINER.COOP.CLASS_TOKEN_POSITION",

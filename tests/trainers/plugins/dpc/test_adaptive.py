@@ -189,5 +189,5 @@ def test_the_word_stands_beside_numbers_in_settings() -> None:
         found = cfg.TRAINER.DPC.WEIGHT_BASE
         assert found == expected
     cfg.merge_from_list(["TRAINER.DPC.WEIGHT_BASE", "0.3"])
-    with pytest.raises(ValueError, match="Type mismatch"):
+    with pytest.raises(ValueError, match="WEIGHT_BASE is 'best'; it must be w_b in"):
         cfg.merge_from_list(["TRAINER.DPC.WEIGHT_BASE", "best"])
