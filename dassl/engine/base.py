@@ -12,6 +12,7 @@ from dassl.config import CfgNode
 from dassl.engine.anomaly import LossGuard
 from dassl.engine.curves import Tracker
 from dassl.engine.models import ModelKeeper, Names
+from dassl.utils.interrupt import check_interrupt
 from dassl.utils.processes import is_main
 
 __all__ = ["Names", "SummaryWriter", "TrainerBase"]
@@ -55,6 +56,7 @@ class TrainerBase(ModelKeeper):
         self.start_epoch, self.max_epoch = start_epoch, max_epoch
         self.before_train()
         self.at_start()
+        kept = self.start_epoch  # epochs that a run can go on after
         try:
             if not self.start_epoch:  # a checkpoint is never there without it
                 self.save_resume_point(0)
@@ -65,8 +67,10 @@ class TrainerBase(ModelKeeper):
                 self.epochs_trained = self.epoch + 1
                 self.after_epoch()
                 self.save_resume_point()
+                kept = epoch + 1
         except Exception:
-            if not self.epochs_trained:  # nothing to go on from: other settings may come next
+            check_interrupt()  # a loading process that Ctrl-C ended is no error
+            if not kept:  # nothing to go on from: other settings may come next
                 self.remove_resume_point()
             raise
         self.after_train()

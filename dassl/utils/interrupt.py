@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Any
 
 _pressed = False
+_pid = 0  # of the program; its loading processes begin with its handler
 
 
 def catch_interrupts() -> None:
@@ -14,7 +16,9 @@ def catch_interrupts() -> None:
 
     For programs, in their main thread; a job in the background that ignores SIGINT goes on doing so.
     """
+    global _pid
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        _pid = os.getpid()
         signal.signal(signal.SIGINT, _press)
         sys.unraisablehook = _say_dropped
 
@@ -27,10 +31,14 @@ def check_interrupt() -> None:
 
 def _press(*_: Any) -> None:
     global _pressed
+    if os.getpid() != _pid:
+        os._exit(130)  # without a word: the program says it
     _pressed = True
     raise KeyboardInterrupt
 
 
 def _say_dropped(dropped: Any) -> None:
-    if not issubclass(dropped.exc_type, KeyboardInterrupt):  # which check_interrupt raises again
+    if (
+        not _pressed
+    ):  # else what `check_interrupt` raises again, or loaders that complain as they are taken down
         sys.__unraisablehook__(dropped)
