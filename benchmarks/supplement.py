@@ -59,8 +59,7 @@ def evaluate(directory: Path, root: str) -> Cost:
     """Classify the base classes' test images, in this process."""
     started = time.perf_counter()
     trainer = any_trainer_of(directory, None, root, "base", ["TEST.CACHE_FEATURES", "False"])
-    trainer.set_model_mode("eval")
-    trainer._text_features = trainer.test_text_features("test")
+    trainer.start_test("test")
     for _ in trainer.test_steps(trainer.test_loader):
         pass
     seconds = time.perf_counter() - started

@@ -45,7 +45,7 @@ def read_list(path: Path) -> Split:
             raise ValueError(
                 f"{path} must hold rows, a list, and images, the folder that they are relative to"
             )
-        return _split_rows(enumerate(content["rows"], 1), path)
+        return _split_rows(enumerate(content["rows"], 1), path, path.parent / content["images"])
     if isinstance(content, dict):
         return read_split(path)
     if not isinstance(content, list):
@@ -93,11 +93,12 @@ def _csv_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
         raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
 
 
-def _split_rows(rows: Iterable[tuple[int, Any]], path: Path) -> Split:
+def _split_rows(rows: Iterable[tuple[int, Any]], path: Path, images: Path | None = None) -> Split:
+    """The split of a list's rows; ``images`` where their paths are not relative to the list."""
     checked = [(number, _check_row(row, f"{path}, entry {number}")) for number, row in rows]
     if not checked:
         raise ValueError(f"{path} names no images")
-    _check_files(checked, path)
+    _check_files(checked, path, images or path.parent)
     names = sorted({row["class"] for _, row in checked})
     parts: dict[str, list[Item]] = {}
     for number, row in checked:
@@ -122,10 +123,9 @@ def _split_rows(rows: Iterable[tuple[int, Any]], path: Path) -> Split:
     return complete(given, path)
 
 
-def _check_files(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path) -> None:
+def _check_files(rows: Iterable[tuple[int, Mapping[str, Any]]], path: Path, images: Path) -> None:
     """Raise FileNotFoundError where images are not there; names the lines."""
     word = "line" if path.suffix == ".csv" else "entry"
-    images = images_of(path)
     named = [(number, images / str(row["path"]).replace("\\", "/")) for number, row in rows]
     if missing := [f"{word} {number}: {file}" for number, file in named if not file.is_file()]:
         raise FileNotFoundError(

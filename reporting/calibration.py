@@ -8,6 +8,7 @@ from typing import Any
 
 from reporting.base_new import collect_base_new
 from reporting.differences import backbone_of, difference_columns, paired
+from reporting.plots import draw_panels
 from reporting.runs import SUBSETS, Row, Runs, averages, row_rank, seeds_by_dataset, shown_methods
 from reporting.tables import Column, Table
 
@@ -55,8 +56,6 @@ def reliability_figure(directory: Path) -> Any:
     Raises:
         ValueError: no result says it.
     """
-    from reporting.plots import draw_panels
-
     rows = collect_base_new(directory, "ece")
     methods = shown_methods(rows)
     names = list(dict.fromkeys(methods[row] for row in sorted(rows, key=row_rank)))
